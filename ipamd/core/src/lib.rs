@@ -1,1 +1,4 @@
-//! Nothing here yet.
+//! Every decision of Berth, without IO, clock, randomness or async.
+
+pub mod instance;
+pub mod max_pods;
