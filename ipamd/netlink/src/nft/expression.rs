@@ -245,7 +245,7 @@ impl Expression {
         };
         [
             Self::Fib(fib, scratch),
-            Self::Compare(scratch, Comparison::Is, vec![0]),
+            Self::Compare(scratch, Comparison::Is, vec![0; 4]),
         ]
     }
 

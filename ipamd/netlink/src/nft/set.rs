@@ -178,6 +178,7 @@ impl Set<'_> {
         );
         self.encode_values(out);
         out.number(10, id);
+        out.put(13, &self.byte_orders());
         if self.key.len() > 1 {
             out.nest(9, |description| {
                 description.nest(2, |parts| {
@@ -206,6 +207,22 @@ impl Set<'_> {
             MapsTo::Counters => 0x40,
         };
         ranges | concatenation | map
+    }
+
+    /// What `nft list` needs to show keys and values: a note of their byte order (libnftnl, udata.h, types 0 and 1).
+    fn byte_orders(&self) -> Vec<u8> {
+        let value = match self.maps_to {
+            MapsTo::Data(datatype) => Some(datatype),
+            MapsTo::Nothing | MapsTo::Verdicts | MapsTo::Counters => None,
+        };
+        let mut notes = Vec::with_capacity(12);
+        for (kind, datatype) in [(0, self.key.first().copied()), (1, value)] {
+            if let Some(datatype) = datatype {
+                notes.extend([kind, 4]);
+                notes.extend(datatype.byte_order().to_ne_bytes());
+            }
+        }
+        notes
     }
 
     fn encode_values(&self, out: &mut Encoder) {
@@ -243,6 +260,14 @@ impl Datatype {
             Self::Ipv4 | Self::Mark => 4,
             Self::Ether => 6,
             Self::Ipv6 | Self::IfName => 16,
+        }
+    }
+
+    /// 1 as the machine has it, 2 big-endian (nftables, include/datatype.h, `enum byteorder`).
+    fn byte_order(self) -> u32 {
+        match self {
+            Self::Mark | Self::IfName | Self::Byte => 1,
+            Self::Ipv4 | Self::Ipv6 | Self::Ether => 2,
         }
     }
 

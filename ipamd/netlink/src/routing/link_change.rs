@@ -22,7 +22,8 @@ pub struct LinkChange<'a> {
     pub mtu_bytes: Option<u32>,
     /// A new group.
     pub group: Option<u32>,
-    /// Whether the kernel gives the link an IPv6 link-local address of its own when it comes up.
+    /// Whether the kernel gives the link an IPv6 link-local address of its own when it comes up. Say so in a message
+    /// before that: within one, the kernel brings the link up first.
     pub link_local: Option<bool>,
 }
 

@@ -183,6 +183,7 @@ in_namespace! {
 
 type Row = (&'static str, Vec<Expression>, Vec<&'static str>);
 
+#[expect(clippy::too_many_lines, reason = "a table, one row an expression")]
 fn expressions() -> Vec<Row> {
     use Expression as E;
     let ip = |to| E::Payload(Base::Network, 12, 4, to);

@@ -64,9 +64,16 @@ in_namespace! {
     async fn no_link_local_address_where_none_is_wanted() {
         let here = Routing::open().unwrap();
         here.create_veth(&pair()).await.unwrap();
-        for index in [70, 80] {
-            let quiet = LinkChange { up: Some(true), link_local: Some(false), ..LinkChange::default() };
-            here.change_link(index, &quiet).await.unwrap();
+        let quiet = LinkChange {
+            link_local: Some(false),
+            ..LinkChange::default()
+        };
+        here.change_link(70, &quiet).await.unwrap();
+        here.set_up(80).await.unwrap();
+        here.set_up(70).await.unwrap();
+        // The other end gets its address when the carrier is there, so by then this one would have had its own.
+        while here.addresses(Some(80)).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
         }
         assert_eq!(here.addresses(Some(70)).await.unwrap(), []);
     }
@@ -80,8 +87,6 @@ in_namespace! {
         assert_eq!((conf.rp_filter, conf.src_valid_mark, conf.proxy_arp), (2, true, true));
         here.set_ipv4_conf(70, &[(Ipv4Setting::RpFilter, 0)]).await.unwrap();
         assert_eq!(here.link_by_index(70).await.unwrap().unwrap().ipv4.rp_filter, 0);
-        let text = std::fs::read_to_string("/proc/thread-self/net/../../../sys/net/ipv4/conf/eni-a/src_valid_mark");
-        assert!(text.is_err() || text.unwrap().trim() == "1");
     }
 
     async fn addresses_of_both_families() {
@@ -212,11 +217,9 @@ in_namespace! {
             .map(|n| IpNet::from(std::net::IpAddr::from((0x0a00_0000 + n).to_be_bytes())))
             .map(|to| Route { out: Some(70), scope: Scope::Link, ..Route::new(to, 5120) })
             .collect();
-        let start = std::time::Instant::now();
         for result in futures::future::join_all(routes.iter().map(|route| here.add_route(route))).await {
             result.unwrap();
         }
-        eprintln!("4000 routes in {:?}", start.elapsed());
         assert_eq!(here.routes(Family::V4, 5120).await.unwrap().len(), 4000);
     }
 }

@@ -55,6 +55,7 @@ pub(crate) fn another() -> OwnedFd {
     .unwrap()
 }
 
+#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 fn run_as_root_of_a_user_namespace(name: &str) {
     let (_, test) = name.split_once("::").unwrap();
     let rerun = std::env::var_os(INSIDE).is_none().then(|| {
