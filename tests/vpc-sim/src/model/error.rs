@@ -160,7 +160,10 @@ pub enum Ec2Error {
     /// The caller asked only whether it may.
     #[error("Request would have succeeded, but DryRun flag is set.")]
     DryRun,
-    /// An unknown filter.
+    /// A body that is no form.
+    #[error("The request body could not be read as form parameters")]
+    UnreadableForm,
+    /// An unknown filter (observed: the code is that of a wrong value).
     #[error("The filter '{0}' is invalid")]
     InvalidFilter(String),
     /// A page size out of bounds.
@@ -225,6 +228,7 @@ impl Ec2Error {
             | Self::IndexTaken { .. }
             | Self::NotAssigned(_)
             | Self::PrimaryAddress(_)
+            | Self::InvalidFilter(_)
             | Self::InvalidValue { .. } => "InvalidParameterValue",
             Self::EniAttached(_) => "InvalidNetworkInterface.InUse",
             Self::PrimaryDetach { .. } => "OperationNotPermitted",
@@ -243,7 +247,7 @@ impl Ec2Error {
             Self::InvalidAction(_) => "InvalidAction",
             Self::InvalidVersion(_) => "NoSuchVersion",
             Self::DryRun => "DryRunOperation",
-            Self::InvalidFilter(_) => "InvalidFilter",
+            Self::UnreadableForm => "MalformedQueryString",
             Self::InvalidMaxResults { .. } => "InvalidMaxResults",
             Self::InvalidPaginationToken => "InvalidPaginationToken",
             Self::AuthFailure => "AuthFailure",

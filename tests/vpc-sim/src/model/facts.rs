@@ -203,9 +203,3 @@ fn launch(model: &mut Model, instance_type: &str, subnet: &SubnetId) -> Instance
 }
 
 const SECOND: Span = Span::exactly(Duration::from_secs(1));
-
-impl From<CreateEni> for Request {
-    fn from(create: CreateEni) -> Self {
-        Self::CreateNetworkInterface(create)
-    }
-}

@@ -186,6 +186,12 @@ pub struct CreateEni {
     pub client_token: Option<String>,
 }
 
+impl From<CreateEni> for Request {
+    fn from(create: CreateEni) -> Self {
+        Self::CreateNetworkInterface(create)
+    }
+}
+
 impl CreateEni {
     /// An ENI with nothing but a primary address.
     #[must_use]
