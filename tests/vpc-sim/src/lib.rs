@@ -4,5 +4,6 @@
 pub mod cloud;
 pub mod ec2;
 pub mod example;
+pub mod imds;
 pub mod model;
 pub mod serve;

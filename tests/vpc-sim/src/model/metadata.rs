@@ -47,6 +47,27 @@ pub struct InstanceMetadata {
     pub enis: BTreeMap<Mac, EniMetadata>,
 }
 
+/// Types on which link-local services (metadata, DNS, time) do not answer every address of an ENI (AWS documentation,
+/// "Maximum IP addresses per network interface": notes on older types).
+const HARD_OF_HEARING: [&str; 5] = [
+    "f1.16xlarge",
+    "g3.16xlarge",
+    "h1.16xlarge",
+    "i3.16xlarge",
+    "r4.16xlarge",
+];
+/// How many addresses of each ENI are answered on those types.
+const ANSWERED_ADDRESSES: usize = 31;
+
+impl InstanceMetadata {
+    /// The primary address of the primary ENI.
+    #[must_use]
+    pub fn primary_address(&self) -> Option<Ipv4Addr> {
+        let primary = self.enis.get(&self.primary?)?;
+        primary.addresses.first().copied()
+    }
+}
+
 /// What an instance is told about one ENI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EniMetadata {
@@ -139,5 +160,24 @@ impl Model {
                 || holdings.prefixes.iter().any(|prefix| prefix.contains(&address));
             ours.then(|| (eni.id.clone(), attachment.instance.clone()))
         })
+    }
+
+    /// Whether link-local services answer this address; some older types are deaf to all but the first of an ENI.
+    #[must_use]
+    pub fn services_answer(&self, now: Duration, address: Ipv4Addr) -> bool {
+        let Some((eni, instance)) = self.sender(now, address) else {
+            return false;
+        };
+        let deaf = self
+            .instances
+            .get(&instance)
+            .is_some_and(|instance| HARD_OF_HEARING.contains(&instance.info.instance_type.as_str()));
+        let first = |eni: &super::eni::Eni| {
+            let held = eni.holdings.seen_by(Viewer::Kernel, now);
+            held.addresses()
+                .take(ANSWERED_ADDRESSES)
+                .any(|own| own == address)
+        };
+        !deaf || self.enis.get(&eni).is_some_and(first)
     }
 }

@@ -56,3 +56,21 @@ fn packets_meet_an_address_late_and_the_sender_is_known_by_it() {
         Some((eni, world.node.clone()))
     );
 }
+
+#[test]
+fn p12_services_of_some_older_types_do_not_answer_from_the_32nd_address_of_an_eni_on() {
+    let answered = |instance_type: &str| {
+        let mut world = World::instant();
+        let mut launch = Launch::plain(instance_type.parse().expect("known"), world.subnet.clone());
+        launch.secondary_addresses = 49;
+        let node = world.model.launch(world.now, &launch).expect("launches");
+        let told = world.model.metadata(world.now, &node).expect("it runs");
+        let primary = &told.enis[&told.primary.expect("a primary ENI")];
+        let all = primary.addresses.iter();
+        all.map(|address| world.model.services_answer(world.now, *address))
+            .collect::<Vec<_>>()
+    };
+    let old = answered("i3.16xlarge");
+    assert_eq!((&old[..31], &old[31..]), (&[true; 31][..], &[false; 19][..]));
+    assert_eq!(answered("m5.24xlarge"), [true; 50]);
+}
