@@ -4,6 +4,7 @@ Usage: drive.py <path of the vpc-sim binary>. Starts `vpc-sim serve` twice on lo
 comparisons, and with its usual delays for waiters. Exits non-zero when anything differs.
 """
 import contextlib
+import datetime
 import ipaddress
 import subprocess
 import sys
@@ -133,6 +134,8 @@ def describe_instances(w):
     same("instance type", instance["InstanceType"], "c5.large")
     same("instance state", instance["State"], {"Code": 16, "Name": "running"})
     primary, = instance["NetworkInterfaces"]
+    age = datetime.datetime.now(datetime.timezone.utc) - instance["LaunchTime"]
+    check("launched just now", abs(age.total_seconds()) < 300, instance["LaunchTime"])
     same("primary device index", primary["Attachment"]["DeviceIndex"], 0)
     same("primary delete on termination", primary["Attachment"]["DeleteOnTermination"], True)
     same("instance address is the primary's", instance["PrivateIpAddress"], primary["PrivateIpAddress"])

@@ -104,7 +104,10 @@ impl Cloud {
         let (send, receive) = oneshot::channel();
         self.send(move |owner| owner.call(call, send)).await?;
         let reply = receive.await.map_err(|_| CloudGone)?;
-        tokio::time::sleep_until(reply.at).await;
+        // The timer rounds up to whole milliseconds, which an answer without delay shall not pay.
+        if reply.at > Instant::now() {
+            tokio::time::sleep_until(reply.at).await;
+        }
         Ok(reply.heard)
     }
 

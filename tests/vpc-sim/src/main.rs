@@ -1,6 +1,7 @@
 //! The command `vpc-sim`.
 
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -54,6 +55,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
                 listen,
                 seed,
                 instant,
+                epoch: SystemTime::now()
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .context("reading the clock")?,
             };
             serve.run(&mut std::io::stdout()).await.context("serving the API")
         }

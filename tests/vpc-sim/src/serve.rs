@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
@@ -20,6 +21,8 @@ pub struct Serve {
     pub seed: u64,
     /// Whether nothing is late and nothing is throttled.
     pub instant: bool,
+    /// The wall clock at the start, as time since 1970.
+    pub epoch: Duration,
 }
 
 /// Why serving ends.
@@ -55,7 +58,10 @@ impl Serve {
         } else {
             Settings::seeded(self.seed)
         };
-        let model = example(settings)?;
+        let model = example(Settings {
+            epoch: self.epoch,
+            ..settings
+        })?;
         let api = listen(self.listen).await?;
         let address = api.local_addr().map_err(|source| ServeError::Listen {
             address: self.listen,

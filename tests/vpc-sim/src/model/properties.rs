@@ -73,14 +73,14 @@ fn wanted() -> impl Strategy<Value = Wanted> {
 fn step() -> impl Strategy<Value = Step> {
     let pick = 0..40usize;
     prop_oneof![
-        3 => (0..3usize, wanted()).prop_map(|(subnet, wanted)| Step::Create { subnet, wanted }),
-        3 => (pick.clone(), 0..3usize, 0..4u32).prop_map(|(eni, node, index)| Step::Attach { eni, node, index }),
+        5 => (0..3usize, wanted()).prop_map(|(subnet, wanted)| Step::Create { subnet, wanted }),
+        9 => (pick.clone(), 0..3usize, 0..5u32).prop_map(|(eni, node, index)| Step::Attach { eni, node, index }),
         2 => pick.clone().prop_map(|eni| Step::Detach { eni }),
         2 => pick.clone().prop_map(|eni| Step::Delete { eni }),
         4 => (pick.clone(), wanted()).prop_map(|(eni, wanted)| Step::Assign { eni, wanted }),
         2 => (pick, 0..3usize, 0..3usize)
             .prop_map(|(eni, addresses, prefixes)| Step::Unassign { eni, addresses, prefixes }),
-        1 => (0..30usize).prop_map(|node| Step::Terminate { node }),
+        1 => (0..60usize).prop_map(|node| Step::Terminate { node }),
         3 => (0..4000u64).prop_map(|millis| Step::Wait { millis }),
     ]
 }
@@ -322,7 +322,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn random_requests_never_break_an_invariant(seed: u64, steps in prop::collection::vec(step(), 1..80)) {
+    fn random_requests_never_break_an_invariant(seed: u64, steps in prop::collection::vec(step(), 1..120)) {
         let mut life = Life::new(seed);
         for step in &steps {
             life.live(step);

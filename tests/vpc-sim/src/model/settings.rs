@@ -156,7 +156,8 @@ impl Default for Quotas {
 pub struct Settings {
     /// From which all ids, MACs, chosen addresses and delays follow.
     pub seed: u64,
-    /// The wall clock at the model's epoch, as time since 1970. Default 2026-01-01T00:00:00Z.
+    /// The wall clock at the model's epoch, as time since 1970. Default 2026-01-01T00:00:00Z; whoever serves clients that
+    /// compare times with their own clock sets it to the present.
     pub epoch: Duration,
     /// Default `us-east-1`.
     pub region: String,
