@@ -1,0 +1,167 @@
+//! Addresses and what they come in: single secondary IPs and delegated prefixes; counts with their unit.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+/// The MAC address of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Mac(pub [u8; 6]);
+
+/// A text that is not a MAC address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a MAC address: six bytes in hexadecimal with colons between")]
+pub struct MalformedMac(String);
+
+impl FromStr for Mac {
+    type Err = MalformedMac;
+
+    fn from_str(text: &str) -> Result<Self, MalformedMac> {
+        let byte = |part: &str| {
+            (part.len() == 2)
+                .then(|| u8::from_str_radix(part, 16).ok())
+                .flatten()
+        };
+        let bytes: Option<Vec<u8>> = text.split(':').map(byte).collect();
+        bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(Self)
+            .ok_or_else(|| MalformedMac(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl TryFrom<String> for Mac {
+    type Error = MalformedMac;
+
+    fn try_from(text: String) -> Result<Self, MalformedMac> {
+        text.parse()
+    }
+}
+
+impl From<Mac> for String {
+    fn from(mac: Mac) -> Self {
+        mac.to_string()
+    }
+}
+
+/// What EC2 assigns to an ENI for pods to use. Takes one address slot of the ENI either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Block {
+    /// One secondary private IP.
+    Secondary(Ipv4Addr),
+    /// A delegated /28 prefix; all its sixteen addresses serve pods (EC2 user guide, "Prefix delegation").
+    Prefix(Ipv4Net),
+}
+
+impl Block {
+    /// The block as a network.
+    #[must_use]
+    pub fn net(self) -> Ipv4Net {
+        match self {
+            Self::Secondary(address) => Ipv4Net::from(address),
+            Self::Prefix(net) => net,
+        }
+    }
+
+    /// Every address of the block, lowest first.
+    pub fn addresses(self) -> impl Iterator<Item = Ipv4Addr> {
+        let net = self.net();
+        let (first, last) = (u32::from(net.network()), u32::from(net.broadcast()));
+        (first..=last).map(Ipv4Addr::from)
+    }
+
+    /// How many pods the block can serve.
+    #[must_use]
+    pub fn size(self) -> AddressCount {
+        AddressCount(1 << (32 - self.net().prefix_len()))
+    }
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.net(), f)
+    }
+}
+
+/// A number of pod addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AddressCount(pub u32);
+
+impl AddressCount {
+    /// No address.
+    pub const ZERO: Self = Self(0);
+
+    /// The difference, or zero where the other is larger.
+    #[must_use]
+    pub fn less(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+}
+
+impl std::ops::Add for AddressCount {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl std::iter::Sum for AddressCount {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::ZERO, |sum, count| sum + count)
+    }
+}
+
+impl fmt::Display for AddressCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_serves_all_its_sixteen_addresses() {
+        let prefix = Block::Prefix("10.0.1.16/28".parse().unwrap());
+        assert_eq!(prefix.size(), AddressCount(16));
+        let addresses: Vec<Ipv4Addr> = prefix.addresses().collect();
+        assert_eq!(
+            (addresses[0], addresses[15]),
+            ([10, 0, 1, 16].into(), [10, 0, 1, 31].into())
+        );
+        let single = Block::Secondary([10, 0, 1, 7].into());
+        assert_eq!(
+            single.addresses().collect::<Vec<_>>(),
+            [Ipv4Addr::new(10, 0, 1, 7)]
+        );
+    }
+
+    #[test]
+    fn macs_parse_and_show() {
+        let mac = Mac([2, 0, 0xff, 1, 2, 3]);
+        assert_eq!(mac.to_string().parse(), Ok(mac));
+        for bad in [
+            "",
+            "02:00:ff:01:02",
+            "02:00:ff:01:02:03:04",
+            "2:0:ff:1:2:3",
+            "02-00-ff-01-02-03",
+        ] {
+            assert!(bad.parse::<Mac>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The ledger's saved form: a line each of checksum, length and JSON. Bytes in, bytes out; files are `ipamd`'s.
+//!
+//! A line is `<crc32c, 8 hex digits> <length, decimal> <JSON>\n`. Reading stops at the first line that is not whole:
+//! what follows a torn write was never answered for. Unknown fields are ignored, so an older daemon can read what a
+//! newer one wrote.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{EniRecord, Intent, Lease, Ledger};
+use crate::id::{AttachmentKey, EniId, IntentId};
+use crate::moment::{Moment, Stamp};
+use crate::net::EniMark;
+use crate::snapshot::Node;
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "snake_case")]
+pub enum Entry {
+    /// The node booted with this id; what follows happened since.
+    Boot {
+        /// `/proc/sys/kernel/random/boot_id`.
+        id: String,
+    },
+    /// What is known of the node.
+    Node {
+        /// All of it.
+        node: Node,
+    },
+    /// An ENI as it now is.
+    Eni {
+        /// All of it.
+        record: EniRecord,
+    },
+    /// An ENI is no more.
+    EniGone {
+        /// Which.
+        id: EniId,
+    },
+    /// An ENI is about to be asked for.
+    Intended {
+        /// The number from which the client token comes.
+        id: IntentId,
+        /// What was asked for.
+        intent: Intent,
+    },
+    /// An intent ended: its ENI is on record, or there is none.
+    IntentEnded {
+        /// Which.
+        id: IntentId,
+    },
+    /// The highest mark given so far, so that marks are reused as late as possible.
+    Mark {
+        /// Which.
+        last: EniMark,
+    },
+    /// An attachment holds an address.
+    Leased {
+        /// Which attachment.
+        key: AttachmentKey,
+        /// Which address, and how it is wired.
+        lease: Lease,
+    },
+    /// An attachment holds nothing any more, and its address rests.
+    Released {
+        /// Which attachment.
+        key: AttachmentKey,
+        /// The address.
+        address: Ipv4Addr,
+        /// Since when it rests.
+        at: Stamp,
+    },
+    /// An address rests, of whomever it was.
+    Resting {
+        /// The address.
+        address: Ipv4Addr,
+        /// Since when.
+        at: Stamp,
+    },
+}
+
+/// An entry that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("writing a journal entry as JSON")]
+pub struct NotEncoded(#[from] serde_json::Error);
+
+/// The bytes of one entry.
+///
+/// # Errors
+/// Never for entries that this crate makes; JSON could refuse a map with odd keys.
+pub fn encode(entry: &Entry) -> Result<Vec<u8>, NotEncoded> {
+    let json = serde_json::to_string(entry)?;
+    Ok(format!("{:08x} {} {json}\n", crc32c::crc32c(json.as_bytes()), json.len()).into_bytes())
+}
+
+/// What a file holds.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// Every whole entry from the start on.
+    pub entries: Vec<Entry>,
+    /// How many bytes they take; what follows is torn or foreign.
+    pub whole_bytes: usize,
+}
+
+/// Reads as many whole entries as there are.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Decoded {
+    let mut decoded = Decoded {
+        entries: Vec::new(),
+        whole_bytes: 0,
+    };
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let Some(entry) = decode_line(line) else { break };
+        decoded.entries.push(entry);
+        decoded.whole_bytes += line.len();
+    }
+    decoded
+}
+
+fn decode_line(line: &[u8]) -> Option<Entry> {
+    let text = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
+    let (checksum, rest) = text.split_once(' ')?;
+    let (length, json) = rest.split_once(' ')?;
+    let whole = length.parse() == Ok(json.len())
+        && u32::from_str_radix(checksum, 16) == Ok(crc32c::crc32c(json.as_bytes()));
+    whole.then(|| serde_json::from_str(json).ok()).flatten()
+}
+
+/// What a restore needs to know of the present.
+#[derive(Clone, Debug)]
+pub struct Present {
+    /// The boot id of now.
+    pub boot_id: String,
+    /// Both clocks, now.
+    pub at: Stamp,
+    /// How long addresses rest.
+    pub cooldown: Duration,
+}
+
+impl Ledger {
+    /// The ledger that these entries add up to. After a reboot all pods are gone: their addresses rest from now on.
+    #[must_use]
+    pub fn restore(entries: Vec<Entry>, present: &Present) -> Self {
+        let mut ledger = Self::default();
+        let mut boot = None;
+        for entry in entries {
+            match entry {
+                Entry::Boot { id } => boot = Some(id),
+                entry => ledger.replay(entry, boot.as_deref() == Some(&present.boot_id), present),
+            }
+        }
+        if boot.as_ref() != Some(&present.boot_id) {
+            ledger.handle_reboot(present);
+        }
+        ledger
+    }
+
+    /// Everything on record, as the fewest entries that restore it.
+    #[must_use]
+    pub fn entries(&self, boot_id: &str, now: Moment) -> Vec<Entry> {
+        let mut entries = vec![Entry::Boot {
+            id: boot_id.to_owned(),
+        }];
+        entries.extend(self.node.clone().map(|node| Entry::Node { node }));
+        entries.extend(self.enis.values().map(|record| Entry::Eni {
+            record: record.clone(),
+        }));
+        entries.extend(self.intents.iter().map(|(id, intent)| Entry::Intended {
+            id: *id,
+            intent: intent.clone(),
+        }));
+        entries.extend(self.last_mark.map(|last| Entry::Mark { last }));
+        let leases = self.leases.iter();
+        entries.extend(leases.map(|(key, lease)| Entry::Leased {
+            key: key.clone(),
+            lease: lease.clone(),
+        }));
+        entries.extend(
+            self.cooldown
+                .iter(now)
+                .map(|(address, at)| Entry::Resting { address, at }),
+        );
+        entries
+    }
+
+    fn replay(&mut self, entry: Entry, same_boot: bool, present: &Present) {
+        match entry {
+            Entry::Boot { .. } => {}
+            Entry::Node { node } => self.node = Some(node),
+            Entry::Eni { record } => drop(self.enis.insert(record.seen.id.clone(), record)),
+            Entry::EniGone { id } => drop(self.enis.remove(&id)),
+            Entry::Intended { id, intent } => {
+                self.last_intent = self.last_intent.max(id.0);
+                self.intents.insert(id, intent);
+            }
+            Entry::IntentEnded { id } => drop(self.intents.remove(&id)),
+            Entry::Mark { last } => self.last_mark = Some(last),
+            Entry::Leased { key, lease } => self.insert_lease(key, lease),
+            Entry::Released { key, address, at } => {
+                self.leases.remove(&key);
+                self.holders.remove(&address);
+                self.rest(address, at, same_boot, present);
+            }
+            Entry::Resting { address, at } => self.rest(address, at, same_boot, present),
+        }
+    }
+
+    /// The boot-time clock is meaningless after a reboot; the wall clock may have stepped, so it shortens a rest but
+    /// never makes one longer than the cool-down.
+    fn rest(&mut self, address: Ipv4Addr, at: Stamp, same_boot: bool, present: &Present) {
+        if same_boot {
+            self.cooldown.insert(address, at, present.cooldown);
+        } else {
+            let left = present
+                .cooldown
+                .saturating_sub(present.at.wall.saturating_sub(at.wall));
+            self.cooldown.insert(
+                address,
+                Stamp {
+                    moment: present.at.moment,
+                    wall: at.wall,
+                },
+                left,
+            );
+        }
+    }
+
+    fn handle_reboot(&mut self, present: &Present) {
+        self.leases.clear();
+        for address in std::mem::take(&mut self.holders).into_keys() {
+            self.cooldown.insert(address, present.at, present.cooldown);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boot(id: &str) -> Entry {
+        Entry::Boot { id: id.to_owned() }
+    }
+
+    #[test]
+    fn a_torn_or_corrupt_tail_is_cut() {
+        let mut bytes = encode(&boot("a")).unwrap();
+        let first = bytes.len();
+        bytes.extend(encode(&boot("b")).unwrap());
+        for (cut, whole) in [
+            (bytes.len(), bytes.len()),
+            (bytes.len() - 1, first),
+            (first + 3, first),
+            (first - 1, 0),
+        ] {
+            assert_eq!(decode(&bytes[..cut]).whole_bytes, whole, "cut at {cut}");
+        }
+        let last = bytes.len() - 3;
+        bytes[last] ^= 1;
+        assert_eq!(
+            decode(&bytes),
+            Decoded {
+                entries: vec![boot("a")],
+                whole_bytes: first
+            }
+        );
+    }
+
+    #[test]
+    fn a_field_of_a_newer_daemon_is_ignored() {
+        let json = r#"{"entry":"boot","id":"a","colour":"blue"}"#;
+        let line = format!("{:08x} {} {json}\n", crc32c::crc32c(json.as_bytes()), json.len());
+        assert_eq!(decode(line.as_bytes()).entries, [boot("a")]);
+    }
+}

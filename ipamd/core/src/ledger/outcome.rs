@@ -1,0 +1,334 @@
+//! What the ledger makes of events: calls that begin, outcomes, observations, what the kernel serves.
+//!
+//! Intents are recorded before their call, and what is about to be given back stops being ours before its call: a
+//! crash at any line leaves something that can be finished or read again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::journal::Entry;
+use super::{EniRecord, Intent, Ledger};
+use crate::action::{Action, Effect, Fault, Subject};
+use crate::address::Block;
+use crate::id::{EniAttachmentId, EniId};
+use crate::moment::Moment;
+use crate::net::EniMark;
+use crate::net::eni::Wanted;
+use crate::snapshot::{Node, Owner, SeenAttachment, SeenEni, Snapshot};
+
+/// How long a fresh ENI may be missing from a describe: EC2 is eventually consistent. Assumed.
+const VISIBLE_AFTER: Duration = Duration::from_secs(60);
+
+/// When and with which seed for jitter something happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Happening {
+    /// The moment.
+    pub now: Moment,
+    /// A seed, fresh for each happening.
+    pub seed: u64,
+}
+
+impl Ledger {
+    /// Notes the facts of the node.
+    pub fn handle_node(&mut self, node: Node) {
+        if self.node.as_ref() != Some(&node) {
+            self.unwritten.push(Entry::Node { node: node.clone() });
+            self.node = Some(node);
+        }
+    }
+
+    /// Notes that a call is about to begin. Its entries must be on disk before it does.
+    pub fn handle_begin(&mut self, action: &Action) {
+        match action {
+            Action::CreateEni(new) if !self.intents.contains_key(&new.intent) => {
+                let intent = Intent {
+                    addresses: new.addresses,
+                    wall: new.wall,
+                };
+                self.last_intent = self.last_intent.max(new.intent.0);
+                self.unwritten.push(Entry::Intended {
+                    id: new.intent,
+                    intent: intent.clone(),
+                });
+                self.intents.insert(new.intent, intent);
+            }
+            Action::UnassignAddresses { eni, addresses } => self.change(eni, |record| {
+                for address in addresses {
+                    record.seen.blocks.remove(&Block::Secondary(*address));
+                    record.served.remove(&Block::Secondary(*address));
+                }
+            }),
+            Action::DetachEni { eni, .. } | Action::DeleteEni { eni } => {
+                self.change(eni, |record| record.removing = true);
+            }
+            Action::CreateEni(_)
+            | Action::AttachEni { .. }
+            | Action::DeleteOnTermination { .. }
+            | Action::AssignAddresses { .. }
+            | Action::ReadEni { .. }
+            | Action::ReadAll { .. } => {}
+        }
+        self.in_flight.insert(action.subject(), action.clone());
+    }
+
+    /// Notes what came of a call.
+    pub fn handle_outcome(&mut self, action: &Action, outcome: Result<Effect, Fault>, at: Happening) {
+        let subject = action.subject();
+        self.in_flight.remove(&subject);
+        match outcome {
+            Ok(effect) => {
+                self.backoff.handle_success(&subject);
+                self.handle_effect(action, effect, at.now);
+            }
+            Err(fault) => self.handle_fault(action, fault, at),
+        }
+    }
+
+    /// Notes whether more is held than wanted, so that a surplus must last before anything is given back.
+    pub fn handle_surplus(&mut self, surplus: bool, now: Moment) {
+        self.surplus_since = surplus.then(|| self.surplus_since.unwrap_or(now));
+    }
+
+    /// Notes that the kernel now serves these ENIs with these blocks; only then are their addresses handed out (2).
+    pub fn handle_served(&mut self, served: &Wanted) {
+        for eni in &served.enis {
+            if let Some(record) = self.enis.get_mut(&eni.id) {
+                record.served = eni.blocks.intersection(&record.seen.blocks).copied().collect();
+            }
+        }
+    }
+
+    /// Notes that time passed.
+    pub fn handle_time(&mut self, now: Moment) {
+        self.cooldown.handle_time(now);
+    }
+
+    fn handle_effect(&mut self, action: &Action, effect: Effect, now: Moment) {
+        match (action, effect) {
+            (Action::CreateEni(new), Effect::Created(seen)) => {
+                self.insert_eni(seen, Some(now));
+                self.end_intent(new.intent);
+                self.backoff.handle_success(&Subject::Growth);
+            }
+            (
+                Action::AttachEni {
+                    eni,
+                    instance,
+                    device_index,
+                },
+                Effect::Attached(id),
+            ) => {
+                let attachment = SeenAttachment {
+                    id,
+                    instance: instance.clone(),
+                    device_index: *device_index,
+                    network_card: 0,
+                    delete_on_termination: false,
+                    detaching: false,
+                };
+                self.change(eni, |record| record.seen.attachment = Some(attachment));
+            }
+            (Action::DeleteOnTermination { eni, .. }, Effect::Done) => self.change(eni, |record| {
+                if let Some(attachment) = &mut record.seen.attachment {
+                    attachment.delete_on_termination = true;
+                }
+            }),
+            (Action::AssignAddresses { eni, .. }, Effect::Assigned(addresses)) => {
+                self.change(eni, |record| {
+                    record
+                        .seen
+                        .blocks
+                        .extend(addresses.into_iter().map(Block::Secondary));
+                })
+            }
+            (Action::DetachEni { eni, attachment }, Effect::Done) => self.note_detached(eni, attachment),
+            (Action::DeleteEni { eni }, Effect::Done) => self.forget_eni(eni),
+            (_, Effect::Read(Some(seen))) => self.insert_eni(seen, None),
+            (Action::ReadEni { eni }, Effect::Read(None)) => self.handle_missing(eni, now),
+            (_, Effect::ReadAll(snapshot)) => self.handle_snapshot(snapshot, now),
+            // An outcome that does not belong to its action: read before anything is believed.
+            (action, _) => self.doubt(action),
+        }
+    }
+
+    fn handle_fault(&mut self, action: &Action, fault: Fault, at: Happening) {
+        let certain = matches!(
+            fault,
+            Fault::Wait { .. } | Fault::Forbidden { .. } | Fault::SubnetFull { .. }
+        );
+        match action {
+            Action::CreateEni(new) => {
+                // After a lost answer or a pause the same intent is repeated and gives the same ENI.
+                if !matches!(fault, Fault::Unknown { .. } | Fault::Wait { .. }) {
+                    self.end_intent(new.intent);
+                    self.backoff
+                        .handle_failure(Subject::Growth, fault.clone(), at.now, at.seed);
+                }
+            }
+            Action::AttachEni { eni, .. } if matches!(fault, Fault::Limit { .. }) => {
+                self.change(eni, |record| record.removing = true);
+                self.backoff
+                    .handle_failure(Subject::Growth, fault, at.now, at.seed);
+                return;
+            }
+            Action::DetachEni { eni, attachment } if matches!(fault, Fault::Gone { .. }) => {
+                self.note_detached(eni, attachment);
+                return;
+            }
+            Action::DeleteEni { eni } if matches!(fault, Fault::Gone { .. }) => {
+                self.forget_eni(eni);
+                return;
+            }
+            // The blocks are off the record already: only a read tells whether they are still ours.
+            Action::UnassignAddresses { .. } => self.doubt(action),
+            Action::DeleteEni { .. } if fault == Fault::Busy => {}
+            Action::ReadEni { .. } | Action::ReadAll { .. } => {}
+            _ if certain => {}
+            _ => self.doubt(action),
+        }
+        self.backoff
+            .handle_failure(action.subject(), fault, at.now, at.seed);
+    }
+
+    fn handle_snapshot(&mut self, snapshot: Snapshot, now: Moment) {
+        self.read_all_at = Some(snapshot.at);
+        self.read_all_wanted = false;
+        let missing: Vec<EniId> = self
+            .enis
+            .keys()
+            .filter(|id| !snapshot.enis.contains_key(id))
+            .cloned()
+            .collect();
+        for (id, seen) in snapshot.enis {
+            if self.in_flight.contains_key(&Subject::Eni(id)) {
+                continue;
+            }
+            if let Owner::Ours(Some(intent)) = seen.owner {
+                self.insert_eni(seen, None);
+                self.end_intent(intent);
+            } else {
+                self.insert_eni(seen, None);
+            }
+        }
+        for id in missing {
+            if !self.in_flight.contains_key(&Subject::Eni(id.clone())) {
+                self.handle_missing(&id, now);
+            }
+        }
+    }
+
+    /// EC2 did not show an ENI. A fresh one may not be visible yet, and nothing with a pod on it is ever dropped
+    /// because a read missed it.
+    fn handle_missing(&mut self, id: &EniId, now: Moment) {
+        let fresh = |record: &EniRecord| record.created.is_some_and(|at| now.since(at) < VISIBLE_AFTER);
+        let has_pods = self.leases_on(id).0 > 0;
+        match self.enis.get(id) {
+            Some(record) if fresh(record) && !record.removing => {
+                let subject = Subject::Eni(id.clone());
+                let fault = Fault::Gone { what: id.to_string() };
+                self.backoff
+                    .handle_failure(subject, fault, now, now.0.subsec_nanos().into());
+            }
+            Some(_) if has_pods => self.change(id, |record| record.uncertain = false),
+            Some(_) => self.forget_eni(id),
+            None => {}
+        }
+    }
+
+    /// Takes an ENI on record as EC2 described it. Blocks with a pod on them stay, whatever a read missed.
+    fn insert_eni(&mut self, mut seen: SeenEni, created: Option<Moment>) {
+        let known = self.enis.get(&seen.id).cloned();
+        if let Some(known) = &known {
+            let held = |block: &&Block| {
+                block
+                    .addresses()
+                    .any(|address| self.holders.contains_key(&address))
+            };
+            seen.blocks.extend(known.seen.blocks.iter().filter(held).copied());
+        }
+        let mark = match (&known, seen.owner) {
+            (Some(EniRecord { mark: Some(mark), .. }), _) => Some(*mark),
+            (_, Owner::Ours(_)) => self.next_mark(),
+            (_, Owner::Primary | Owner::Foreign) => None,
+        };
+        let record = EniRecord {
+            mark,
+            removing: known.as_ref().is_some_and(|known| known.removing),
+            served: known
+                .as_ref()
+                .map(|known| known.served.intersection(&seen.blocks).copied().collect())
+                .unwrap_or_default(),
+            uncertain: false,
+            created: created.or(known.as_ref().and_then(|known| known.created)),
+            seen,
+        };
+        if known.as_ref() != Some(&record) {
+            self.unwritten.push(Entry::Eni {
+                record: record.clone(),
+            });
+        }
+        self.enis.insert(record.seen.id.clone(), record);
+    }
+
+    /// The mark after the last one given that no ENI has, so that connections of an ENI that went have time to end.
+    fn next_mark(&mut self) -> Option<EniMark> {
+        let taken: BTreeSet<EniMark> = self.enis.values().filter_map(|record| record.mark).collect();
+        let first = self.last_mark.map_or(EniMark::new(1), |last| Some(last.next()))?;
+        let candidates = std::iter::successors(Some(first), |mark| Some(mark.next()));
+        let free = candidates
+            .take(usize::from(EniMark::LAST.number()))
+            .find(|mark| !taken.contains(mark))?;
+        self.last_mark = Some(free);
+        self.unwritten.push(Entry::Mark { last: free });
+        Some(free)
+    }
+
+    fn note_detached(&mut self, eni: &EniId, attachment: &EniAttachmentId) {
+        self.change(eni, |record| {
+            if record
+                .seen
+                .attachment
+                .as_ref()
+                .is_some_and(|seen| seen.id == *attachment)
+            {
+                record.seen.attachment = None;
+            }
+        });
+    }
+
+    fn forget_eni(&mut self, id: &EniId) {
+        if self.enis.remove(id).is_some() {
+            self.unwritten.push(Entry::EniGone { id: id.clone() });
+        }
+        self.backoff.handle_success(&Subject::Eni(id.clone()));
+    }
+
+    fn end_intent(&mut self, intent: crate::id::IntentId) {
+        if self.intents.remove(&intent).is_some() {
+            self.unwritten.push(Entry::IntentEnded { id: intent });
+        }
+        self.backoff.handle_success(&Subject::Intent(intent));
+    }
+
+    /// Nobody knows what the call did: the subject is read before anything else happens to it.
+    fn doubt(&mut self, action: &Action) {
+        match action.subject() {
+            Subject::Eni(eni) => self.change(&eni, |record| record.uncertain = true),
+            Subject::Intent(_) | Subject::Instance | Subject::Growth => self.read_all_wanted = true,
+        }
+        // Another attachment may sit where we wanted ours.
+        self.read_all_wanted |= matches!(action, Action::AttachEni { .. });
+    }
+
+    fn change(&mut self, eni: &EniId, change: impl FnOnce(&mut EniRecord)) {
+        if let Some(record) = self.enis.get_mut(eni) {
+            let before = record.clone();
+            change(record);
+            if *record != before {
+                self.unwritten.push(Entry::Eni {
+                    record: record.clone(),
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The wiring of one pod: complete, so that whoever applies it decides nothing.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+use sha1::{Digest, Sha1};
+
+use crate::address::Mac;
+use crate::id::{AttachmentKey, IfName, Malformed, Pod};
+use crate::net::TableId;
+
+/// The pod's next hop: nobody has the address, a permanent neighbour entry leads to the host end of the veth. The
+/// peer's number.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+
+/// The link group of host ends that wait for their namespace's end and are reaped together. Chosen: 'B' 'D'.
+pub const DOOMED_GROUP: u32 = 0x4244;
+
+/// Everything about one pod's interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodWiring {
+    /// The host end's name.
+    pub host_name: IfName,
+    /// The host end's MAC.
+    pub host_mac: Mac,
+    /// The pod end's name.
+    pub pod_name: IfName,
+    /// The pod end's MAC.
+    pub pod_mac: Mac,
+    /// Of both ends.
+    pub mtu_bytes: u32,
+    /// The pod's address, a /32.
+    pub address: Ipv4Addr,
+    /// The pod's next hop.
+    pub gateway: Ipv4Addr,
+    /// The table for the route to the pod.
+    pub table: TableId,
+    /// The source that the node itself uses towards the pod.
+    pub node_address: Ipv4Addr,
+}
+
+/// What the wiring depends on beside the pod.
+#[derive(Clone, Copy, Debug)]
+pub struct WiringFacts<'a> {
+    /// First letters of the host end's name.
+    pub veth_prefix: &'a str,
+    /// Of both ends.
+    pub mtu_bytes: u32,
+    /// The primary address of the primary ENI.
+    pub node_address: Ipv4Addr,
+}
+
+/// The wiring of an attachment that holds `address`.
+///
+/// # Errors
+/// When the prefix makes no valid device name.
+pub fn wiring(
+    key: &AttachmentKey,
+    pod: &Pod,
+    address: Ipv4Addr,
+    facts: WiringFacts<'_>,
+) -> Result<PodWiring, Malformed> {
+    Ok(PodWiring {
+        host_name: host_name(key, pod, facts.veth_prefix)?,
+        host_mac: mac(key, "host"),
+        pod_name: key.interface.clone(),
+        pod_mac: mac(key, "pod"),
+        mtu_bytes: facts.mtu_bytes,
+        address,
+        gateway: GATEWAY,
+        table: TableId::PODS,
+        node_address: facts.node_address,
+    })
+}
+
+/// The host end's name: the prefix and eleven digits of a SHA-1 over `namespace.name`, as the peer names it. A
+/// runtime that runs no Kubernetes names no pod; there the container names it.
+fn host_name(key: &AttachmentKey, pod: &Pod, prefix: &str) -> Result<IfName, Malformed> {
+    let subject = match (pod.namespace.as_str(), pod.name.as_str()) {
+        ("", "") => format!("{}.{}", key.container, key.interface),
+        (namespace, name) => format!("{namespace}.{name}"),
+    };
+    let digest = Sha1::digest(subject.as_bytes());
+    let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    format!("{prefix}{}", hex.get(..11).unwrap_or(&hex)).parse()
+}
+
+/// A locally administered unicast MAC (IEEE 802, the two low bits of the first byte) that follows from the attachment,
+/// so a repeated ADD gives the same.
+fn mac(key: &AttachmentKey, end: &str) -> Mac {
+    let digest = Sha1::digest(format!("{key} {end}").as_bytes());
+    let mut bytes = [0; 6];
+    for (byte, digit) in bytes.iter_mut().zip(digest) {
+        *byte = digit;
+    }
+    bytes[0] = (bytes[0] & 0xfc) | 0x02;
+    Mac(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(namespace: &str, name: &str) -> String {
+        let key = AttachmentKey {
+            container: "c1".parse().unwrap(),
+            interface: "eth0".parse().unwrap(),
+            network: "aws-cni".parse().unwrap(),
+        };
+        let pod = Pod {
+            namespace: namespace.parse().unwrap(),
+            name: name.parse().unwrap(),
+        };
+        let facts = WiringFacts {
+            veth_prefix: "eni",
+            mtu_bytes: 9001,
+            node_address: Ipv4Addr::new(10, 0, 0, 4),
+        };
+        let wiring = wiring(&key, &pod, Ipv4Addr::new(10, 0, 0, 5), facts).unwrap();
+        assert_eq!(wiring.host_mac.0[0] & 3, 2);
+        assert_ne!(wiring.host_mac, wiring.pod_mac);
+        wiring.host_name.to_string()
+    }
+
+    #[test]
+    fn host_names_are_the_peers() {
+        assert_eq!(named("kube-system", "coredns-57ff979f67-qqbdh"), "enib5faff8a083");
+        assert_eq!(named("default", "sample-pod"), "enicc21c2d7785");
+    }
+
+    #[test]
+    fn without_kubernetes_the_container_names_the_device() {
+        assert_eq!(named("", "").len(), 14);
+    }
+}

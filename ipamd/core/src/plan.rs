@@ -1,0 +1,179 @@
+//! What to do next: a pure function of policy, limits, ledger and now.
+//!
+//! The steps run in a fixed order, and each says in the report what it did or why it waits: finish ENIs that are
+//! being made or given back, repair what is uncertain, get more, give back. Nothing is planned for a subject that has
+//! a call under way or rests after a failure. The plan of a satisfied state is empty.
+
+use std::time::Duration;
+
+use crate::action::{Action, Subject};
+use crate::address::AddressCount;
+use crate::instance::Limits;
+use crate::ledger::Ledger;
+use crate::moment::Moment;
+use crate::policy::Policy;
+use crate::snapshot::Owner;
+
+pub mod demand;
+mod finish;
+mod grow;
+mod repair;
+pub mod report;
+mod shrink;
+
+use demand::Demand;
+use report::{Line, Report};
+
+/// EC2 calls under way at once from one node; more would only meet its throttling (assumed, a named bound).
+const MOST_IN_FLIGHT: usize = 8;
+
+/// Everything that a plan depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// What the operator wants.
+    pub policy: &'a Policy,
+    /// What the instance can hold.
+    pub limits: &'a Limits,
+    /// Who holds what.
+    pub ledger: &'a Ledger,
+    /// The moment.
+    pub now: Moment,
+    /// Since 1970, for tags only.
+    pub wall: Duration,
+    /// After the termination signal nothing new begins and nothing is given back.
+    pub terminating: bool,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Calls to make, all at once.
+    pub actions: Vec<Action>,
+    /// Whether more is held than wanted.
+    pub surplus: bool,
+    /// Why, and why not.
+    pub report: Report,
+    /// When to look again though nothing happens, at the latest.
+    pub wake_at: Option<Moment>,
+}
+
+/// Plans.
+#[must_use]
+pub fn plan(situation: &Situation<'_>) -> Plan {
+    let mut planner = Planner {
+        situation,
+        plan: Plan::default(),
+    };
+    if situation.ledger.node().is_none() {
+        planner.say(Line::NodeUnknown);
+        return planner.plan;
+    }
+    repair::repair(&mut planner);
+    let demand = Demand::of(situation);
+    planner.say(Line::Demand(demand.clone()));
+    if !is_oriented(situation.ledger) {
+        planner.say(Line::EnisUnknown);
+    } else if situation.terminating {
+        planner.say(Line::Terminating);
+    } else {
+        finish::finish(&mut planner);
+        grow::grow(&mut planner, &demand);
+        shrink::shrink(&mut planner, &demand);
+    }
+    planner.done()
+}
+
+/// Whether EC2 has been read since this daemon started: what the journal says of ENIs may be one call behind, because
+/// the last daemon may have died between an effect and its record.
+fn is_oriented(ledger: &Ledger) -> bool {
+    let has_primary = || {
+        ledger
+            .enis()
+            .values()
+            .any(|record| record.seen.owner == Owner::Primary)
+    };
+    ledger.read_all_at().is_some() && has_primary()
+}
+
+/// The plan in the making.
+struct Planner<'a> {
+    situation: &'a Situation<'a>,
+    plan: Plan,
+}
+
+impl Planner<'_> {
+    fn say(&mut self, line: Line) {
+        self.plan.report.0.push(line);
+    }
+
+    /// Adds an action unless its subject is busy, rests, or too much is under way; says which.
+    fn act(&mut self, action: Action) -> bool {
+        let (ledger, now) = (self.situation.ledger, self.situation.now);
+        let subject = action.subject();
+        if ledger.in_flight().contains_key(&subject)
+            || self.plan.actions.iter().any(|a| a.subject() == subject)
+        {
+            return false;
+        }
+        if !ledger.backoff().allows(&subject, now) {
+            if let Some((fault, until)) = ledger.backoff().reason(&subject) {
+                self.say(Line::Rests {
+                    action: action.to_string(),
+                    fault: fault.clone(),
+                    until,
+                });
+            }
+            return false;
+        }
+        if ledger.in_flight().len() + self.plan.actions.len() >= MOST_IN_FLIGHT {
+            self.say(Line::Busy {
+                action: action.to_string(),
+            });
+            return false;
+        }
+        self.say(Line::Acts {
+            action: action.to_string(),
+        });
+        self.plan.actions.push(action);
+        true
+    }
+
+    /// Whether anything is or will be under way for the subject.
+    fn is_busy(&self, subject: &Subject) -> bool {
+        self.situation.ledger.in_flight().contains_key(subject)
+            || self
+                .plan
+                .actions
+                .iter()
+                .any(|action| action.subject() == *subject)
+    }
+
+    fn done(mut self) -> Plan {
+        let next = self.situation.ledger.next_deadline(self.situation.now);
+        self.wake(next);
+        self.plan
+    }
+
+    fn wake(&mut self, at: Option<Moment>) {
+        self.plan.wake_at = [self.plan.wake_at, at].into_iter().flatten().min();
+    }
+}
+
+/// The pods that the node can really run: the least of what its ENIs hold and of the pods that it is allowed.
+#[must_use]
+pub fn capacity(policy: &Policy, limits: &Limits, foreign_enis: u32) -> AddressCount {
+    let enis = demand::usable_enis(policy, limits, foreign_enis);
+    let addresses = AddressCount(enis.saturating_mul(limits.pod_slots_per_eni()));
+    let pods = policy
+        .max_pods
+        .or_else(|| built_in_max_pods(limits))
+        .unwrap_or(addresses);
+    addresses.min(pods)
+}
+
+fn built_in_max_pods(limits: &Limits) -> Option<AddressCount> {
+    use crate::max_pods::{Question, max_pods};
+    max_pods("", limits, &Question::default())
+        .ok()
+        .map(|answer| AddressCount(answer.max_pods))
+}

@@ -1,0 +1,75 @@
+//! Takes ENIs that are half-way to where they are going: attached, then tied to the instance; detached, then deleted.
+
+use std::collections::BTreeSet;
+
+use super::report::Line;
+use super::{Planner, grow};
+use crate::action::Action;
+use crate::ledger::{EniRecord, Ledger};
+use crate::snapshot::{Node, Owner};
+
+pub(super) fn finish(planner: &mut Planner<'_>) {
+    let ledger = planner.situation.ledger;
+    let Some(node) = ledger.node() else { return };
+    let mut indexes = taken_indexes(ledger);
+    for intent in ledger.intents().keys() {
+        if let Some(action) = grow::repeat(planner.situation, node, *intent) {
+            planner.act(action);
+        }
+    }
+    for record in ledger.enis().values() {
+        if !matches!(record.seen.owner, Owner::Ours(_)) || record.uncertain {
+            continue;
+        }
+        if let Some(action) = next_step(record, node, &indexes) {
+            if let Action::AttachEni { device_index, .. } = action {
+                indexes.insert(device_index);
+            }
+            planner.act(action);
+        } else if !record.removing && record.served.is_empty() && !record.seen.blocks.is_empty() {
+            planner.say(Line::AwaitsDevice {
+                eni: record.seen.id.clone(),
+            });
+        }
+    }
+}
+
+fn next_step(record: &EniRecord, node: &Node, taken: &BTreeSet<u32>) -> Option<Action> {
+    let eni = record.seen.id.clone();
+    match (&record.seen.attachment, record.removing) {
+        (None, true) => Some(Action::DeleteEni { eni }),
+        (Some(attachment), true) => Some(Action::DetachEni {
+            eni,
+            attachment: attachment.id.clone(),
+        }),
+        (None, false) => {
+            let device_index = (1..).find(|index| !taken.contains(index))?;
+            Some(Action::AttachEni {
+                eni,
+                instance: node.instance.clone(),
+                device_index,
+            })
+        }
+        (Some(attachment), false) if !attachment.delete_on_termination => Some(Action::DeleteOnTermination {
+            eni,
+            attachment: attachment.id.clone(),
+        }),
+        (Some(_), false) => None,
+    }
+}
+
+/// Device indexes of card 0 that are taken or about to be.
+fn taken_indexes(ledger: &Ledger) -> BTreeSet<u32> {
+    let attached = ledger
+        .enis()
+        .values()
+        .filter_map(|record| record.seen.attachment.as_ref());
+    let on_card_0 = attached
+        .filter(|attachment| attachment.network_card == 0)
+        .map(|a| a.device_index);
+    let under_way = ledger.in_flight().values().filter_map(|action| match action {
+        Action::AttachEni { device_index, .. } => Some(*device_index),
+        _ => None,
+    });
+    on_card_0.chain(under_way).collect()
+}

@@ -1,0 +1,113 @@
+//! Why the plan is as it is, and why it is not more: typed lines that read as sentences.
+
+use std::fmt;
+
+use super::demand::Demand;
+use crate::action::Fault;
+use crate::address::AddressCount;
+use crate::id::EniId;
+use crate::moment::Moment;
+
+/// The lines, in the order in which the plan was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report(pub Vec<Line>);
+
+/// One decision or one reason to wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// Nothing can be planned before the node is known.
+    NodeUnknown,
+    /// What the instance holds is not known yet.
+    EnisUnknown,
+    /// What is wanted and what there is.
+    Demand(Demand),
+    /// An action that is planned.
+    Acts {
+        /// Which.
+        action: String,
+    },
+    /// An action that waits after a failure.
+    Rests {
+        /// Which.
+        action: String,
+        /// What failed.
+        fault: Fault,
+        /// Until when.
+        until: Moment,
+    },
+    /// An action that waits because much is under way.
+    Busy {
+        /// Which.
+        action: String,
+    },
+    /// An ENI is read because nobody knows what the last call did.
+    Uncertain {
+        /// Which.
+        eni: EniId,
+    },
+    /// An attached ENI whose device the kernel does not show yet.
+    AwaitsDevice {
+        /// Which.
+        eni: EniId,
+    },
+    /// More is wanted than the instance type can hold.
+    NoRoom {
+        /// How much is missing.
+        missing: AddressCount,
+        /// ENIs that there are.
+        enis: u32,
+    },
+    /// A surplus that has not lasted long enough.
+    Dwells {
+        /// How much.
+        surplus: AddressCount,
+        /// Until when it is kept.
+        until: Moment,
+    },
+    /// The termination signal came.
+    Terminating,
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NodeUnknown => f.write_str("Nothing is planned: the node's own facts are not known yet."),
+            Self::EnisUnknown => {
+                f.write_str("Nothing is changed: EC2 has not told yet which ENIs the node has.")
+            }
+            Self::Demand(demand) => write!(
+                f,
+                "{} addresses are in use ({} requests wait); {} of at most {} should be held, {} are.",
+                demand.in_use, demand.waiting, demand.wanted, demand.capacity, demand.held
+            ),
+            Self::Acts { action } => write!(f, "Next: {action}."),
+            Self::Rests { action, fault, until } => {
+                write!(
+                    f,
+                    "Would {action}, but the last try failed: {fault}. Next try {until}."
+                )
+            }
+            Self::Busy { action } => write!(f, "Would {action}, but enough calls are under way."),
+            Self::Uncertain { eni } => write!(f, "Nobody knows what the last call did to {eni}."),
+            Self::AwaitsDevice { eni } => write!(f, "{eni} is attached and its device is not there yet."),
+            Self::NoRoom { missing, enis } => {
+                write!(
+                    f,
+                    "{missing} more addresses are wanted, but {enis} ENIs are all that this node may have."
+                )
+            }
+            Self::Dwells { surplus, until } => {
+                write!(f, "{surplus} addresses are too many; kept until {until}.")
+            }
+            Self::Terminating => {
+                f.write_str("The daemon is ending: nothing new begins, nothing is given back.")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|line| writeln!(f, "{line}"))
+    }
+}

@@ -1,0 +1,661 @@
+//! A node's life at random: pods come and go, calls fail, answers are lost, the daemon is killed at any step. The
+//! invariants of the core hold after each step, and when faults stop every pod is served and every target is met.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ipamd_core::action::{Action, Effect, Fault};
+use ipamd_core::address::{AddressCount, Block, Mac};
+use ipamd_core::id::{AttachmentKey, EniId, InstanceId, IntentId, Pod};
+use ipamd_core::instance::{Limits, Table};
+use ipamd_core::ledger::journal::{Entry, Present, decode, encode};
+use ipamd_core::ledger::outcome::Happening;
+use ipamd_core::ledger::{AddRequest, Added, Ledger};
+use ipamd_core::moment::{Moment, Stamp};
+use ipamd_core::plan::{Situation, capacity, plan};
+use ipamd_core::policy::{DevicePolicy, Policy, WarmTarget};
+use ipamd_core::snapshot::{Node, Owner, SeenAttachment, SeenEni, Snapshot};
+use ipamd_core::snat::SnatPolicy;
+use proptest::prelude::*;
+
+const COOLDOWN: Duration = Duration::from_secs(30);
+const DWELL: Duration = Duration::from_secs(60);
+const BOOT: &str = "one";
+
+fn instance() -> InstanceId {
+    "i-01234567".parse().unwrap()
+}
+
+fn policy(warm: WarmTarget) -> Policy {
+    Policy {
+        warm,
+        max_eni: None,
+        max_pods: None,
+        cooldown: COOLDOWN,
+        dwell: DWELL,
+        tags: BTreeMap::new(),
+        cluster: None,
+        snat: SnatPolicy::default(),
+        devices: DevicePolicy {
+            eni_mtu_bytes: 9001,
+            pod_mtu_bytes: 9001,
+            veth_prefix: "eni".to_owned(),
+        },
+    }
+}
+
+/// As much of EC2 as the node meets, with every effect at once.
+struct Cloud {
+    enis: BTreeMap<EniId, SeenEni>,
+    tokens: BTreeMap<IntentId, EniId>,
+    next: u32,
+    per_eni: usize,
+    most_enis: usize,
+}
+
+impl Cloud {
+    fn new(limits: &Limits) -> Self {
+        let primary = SeenEni {
+            id: "eni-00000000".parse().unwrap(),
+            mac: Mac([2, 0, 0, 0, 0, 0]),
+            subnet: "subnet-01234567".parse().unwrap(),
+            primary_ip: Ipv4Addr::new(10, 0, 0, 4),
+            blocks: BTreeSet::new(),
+            attachment: Some(attachment(0)),
+            owner: Owner::Primary,
+        };
+        let per_eni = limits.pod_slots_per_eni() as usize;
+        let most_enis = limits.enis() as usize;
+        Self {
+            enis: [(primary.id.clone(), primary)].into(),
+            tokens: BTreeMap::new(),
+            next: 5,
+            per_eni,
+            most_enis,
+        }
+    }
+
+    fn address(&mut self) -> Ipv4Addr {
+        self.next += 1;
+        Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 0)) + self.next)
+    }
+
+    fn addresses(&mut self, count: AddressCount) -> BTreeSet<Block> {
+        (0..count.0).map(|_| Block::Secondary(self.address())).collect()
+    }
+
+    /// Does what the action says, as EC2 would.
+    fn execute(
+        &mut self,
+        action: &Action,
+        in_use: &BTreeSet<Ipv4Addr>,
+        now: Moment,
+    ) -> Result<Effect, Fault> {
+        match action {
+            Action::CreateEni(new) => Ok(Effect::Created(self.create(new.intent, new.addresses))),
+            Action::AttachEni {
+                eni, device_index, ..
+            } => self.attach(eni, *device_index),
+            Action::DeleteOnTermination { eni, .. } => {
+                let eni = self.enis.get_mut(eni).ok_or(Fault::Gone {
+                    what: eni.to_string(),
+                })?;
+                eni.attachment.as_mut().unwrap().delete_on_termination = true;
+                Ok(Effect::Done)
+            }
+            Action::AssignAddresses { eni, count } => {
+                let blocks = self.addresses(*count);
+                let eni = self.enis.get_mut(eni).unwrap();
+                assert!(
+                    eni.blocks.len() + blocks.len() <= self.per_eni,
+                    "invariant 5: too many on {}",
+                    eni.id
+                );
+                eni.blocks.extend(&blocks);
+                Ok(Effect::Assigned(
+                    blocks.into_iter().flat_map(Block::addresses).collect(),
+                ))
+            }
+            Action::UnassignAddresses { eni, addresses } => {
+                assert!(
+                    addresses.is_disjoint(in_use),
+                    "invariant 4: {addresses:?} given back while in use"
+                );
+                let eni = self.enis.get_mut(eni).unwrap();
+                eni.blocks
+                    .retain(|block| !block.addresses().any(|address| addresses.contains(&address)));
+                Ok(Effect::Done)
+            }
+            Action::DetachEni { eni, .. } => {
+                let eni = self.enis.get_mut(eni).ok_or(Fault::Gone {
+                    what: eni.to_string(),
+                })?;
+                assert_ne!(
+                    eni.owner,
+                    Owner::Primary,
+                    "invariant 6: the primary is never removed"
+                );
+                let addresses: BTreeSet<_> = eni.blocks.iter().flat_map(|block| block.addresses()).collect();
+                assert!(
+                    addresses.is_disjoint(in_use),
+                    "invariant 4: {} detached while in use",
+                    eni.id
+                );
+                eni.attachment = None;
+                Ok(Effect::Done)
+            }
+            Action::DeleteEni { eni } => {
+                let gone = self.enis.remove(eni).ok_or(Fault::Gone {
+                    what: eni.to_string(),
+                })?;
+                assert_eq!(gone.attachment, None);
+                Ok(Effect::Done)
+            }
+            Action::ReadEni { eni } => Ok(Effect::Read(self.enis.get(eni).cloned())),
+            Action::ReadAll { .. } => Ok(Effect::ReadAll(Snapshot {
+                at: now,
+                enis: self.enis.clone(),
+            })),
+        }
+    }
+
+    fn create(&mut self, intent: IntentId, addresses: AddressCount) -> SeenEni {
+        if let Some(known) = self.tokens.get(&intent) {
+            return self.enis[known].clone();
+        }
+        let number = self.next;
+        let eni = SeenEni {
+            id: format!("eni-{number:08x}").parse().unwrap(),
+            mac: Mac([2, 0, 0, 0, (number >> 8) as u8, number as u8]),
+            subnet: "subnet-01234567".parse().unwrap(),
+            primary_ip: self.address(),
+            blocks: self.addresses(addresses),
+            attachment: None,
+            owner: Owner::Ours(Some(intent)),
+        };
+        self.tokens.insert(intent, eni.id.clone());
+        self.enis.insert(eni.id.clone(), eni.clone());
+        eni
+    }
+
+    fn attach(&mut self, eni: &EniId, index: u32) -> Result<Effect, Fault> {
+        let attached: Vec<_> = self
+            .enis
+            .values()
+            .filter_map(|eni| eni.attachment.as_ref())
+            .collect();
+        if attached.len() >= self.most_enis {
+            return Err(Fault::Limit {
+                code: "AttachmentLimitExceeded".to_owned(),
+            });
+        }
+        if attached.iter().any(|attachment| attachment.device_index == index) {
+            return Err(Fault::Stale {
+                code: "index taken".to_owned(),
+            });
+        }
+        let eni = self.enis.get_mut(eni).ok_or(Fault::Gone {
+            what: eni.to_string(),
+        })?;
+        if eni.attachment.is_some() {
+            return Err(Fault::Stale {
+                code: "InvalidNetworkInterface.InUse".to_owned(),
+            });
+        }
+        eni.attachment = Some(attachment(index));
+        Ok(Effect::Attached(eni.attachment.clone().unwrap().id))
+    }
+}
+
+fn attachment(index: u32) -> SeenAttachment {
+    SeenAttachment {
+        id: format!("eni-attach-{index:08x}").parse().unwrap(),
+        instance: instance(),
+        device_index: index,
+        network_card: 0,
+        delete_on_termination: index == 0,
+        detaching: false,
+    }
+}
+
+/// The node with its cloud, its journal and the pods that believe to have an address.
+struct Life {
+    limits: &'static Limits,
+    policy: Policy,
+    cloud: Cloud,
+    ledger: Ledger,
+    journal: Vec<Entry>,
+    pods: BTreeMap<u32, Option<Ipv4Addr>>,
+    freed: BTreeMap<Ipv4Addr, Moment>,
+    now: Moment,
+    seed: u64,
+}
+
+/// How the call goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Works,
+    Throttled,
+    AnswerLost,
+    KilledBefore,
+    KilledAfter,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Add(u32),
+    Delete(u32),
+    Wait(u64),
+    Plan(Call),
+    Kill,
+}
+
+impl Life {
+    fn new(warm: WarmTarget) -> Self {
+        let limits = Table::builtin().unwrap().get("t3.small").unwrap();
+        let mut life = Self {
+            limits,
+            policy: policy(warm),
+            cloud: Cloud::new(limits),
+            ledger: Ledger::default(),
+            journal: vec![Entry::Boot { id: BOOT.to_owned() }],
+            pods: BTreeMap::new(),
+            freed: BTreeMap::new(),
+            now: Moment(Duration::from_secs(10)),
+            seed: 1,
+        };
+        life.ledger.handle_node(node());
+        life.sync();
+        life
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp {
+            moment: self.now,
+            wall: self.now.0,
+        }
+    }
+
+    fn sync(&mut self) {
+        let bytes = self
+            .ledger
+            .take_entries()
+            .iter()
+            .flat_map(|entry| encode(entry).unwrap())
+            .collect::<Vec<u8>>();
+        self.journal.extend(decode(&bytes).entries);
+    }
+
+    fn in_use(&self) -> BTreeSet<Ipv4Addr> {
+        self.pods.values().flatten().copied().collect()
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Add(pod) => self.add(pod),
+            Step::Delete(pod) => self.delete(pod),
+            Step::Wait(seconds) => self.now = self.now.after(Duration::from_secs(seconds)),
+            Step::Plan(call) => self.plan(call),
+            Step::Kill => self.kill(),
+        }
+        self.kernel();
+        self.check();
+    }
+
+    fn add(&mut self, pod: u32) {
+        if self.pods.contains_key(&pod) {
+            return;
+        }
+        let capacity = capacity(&self.policy, self.limits, 0);
+        match self.ledger.add(request(pod), &self.policy, capacity, self.now) {
+            Ok(Added::Given(lease) | Added::Again(lease)) => {
+                self.sync();
+                self.hold(pod, lease.wiring.address);
+            }
+            Ok(Added::Queued(_)) => drop(self.pods.insert(pod, None)),
+            Err(_) => {}
+        }
+    }
+
+    fn hold(&mut self, pod: u32, address: Ipv4Addr) {
+        assert!(
+            !self.in_use().contains(&address),
+            "invariant 1: {address} has two holders"
+        );
+        if let Some(freed) = self.freed.get(&address) {
+            assert!(
+                self.now.since(*freed) >= COOLDOWN,
+                "invariant 3: {address} did not rest"
+            );
+        }
+        let attached = self.cloud.enis.values().filter(|eni| eni.attachment.is_some());
+        let owned: BTreeSet<_> = attached
+            .flat_map(|eni| eni.blocks.iter().flat_map(|b| b.addresses()))
+            .collect();
+        assert!(
+            owned.contains(&address),
+            "invariant 2: {address} is not on an attached ENI"
+        );
+        self.pods.insert(pod, Some(address));
+    }
+
+    fn delete(&mut self, pod: u32) {
+        if let Some(held) = self.pods.remove(&pod) {
+            self.ledger.release(&request(pod).key, &self.policy, self.stamp());
+            self.sync();
+            self.freed.extend(held.map(|address| (address, self.now)));
+        }
+    }
+
+    fn plan(&mut self, call: Call) {
+        let plan = plan(&Situation {
+            policy: &self.policy,
+            limits: self.limits,
+            ledger: &self.ledger,
+            now: self.now,
+            wall: self.now.0,
+            terminating: false,
+        });
+        self.ledger.handle_surplus(plan.surplus, self.now);
+        self.check_limits(&plan.actions);
+        for action in plan.actions {
+            self.ledger.handle_begin(&action);
+            self.sync();
+            if call == Call::KilledBefore {
+                return self.kill();
+            }
+            let outcome = match call {
+                Call::Throttled => Err(Fault::Wait {
+                    code: "RequestLimitExceeded".to_owned(),
+                }),
+                _ => self.cloud.execute(&action, &self.in_use(), self.now),
+            };
+            let outcome = match call {
+                Call::KilledAfter => return self.kill(),
+                Call::AnswerLost => Err(Fault::Unknown {
+                    reason: "timed out".to_owned(),
+                }),
+                _ => outcome,
+            };
+            self.seed += 1;
+            self.ledger.handle_outcome(
+                &action,
+                outcome,
+                Happening {
+                    now: self.now,
+                    seed: self.seed,
+                },
+            );
+            self.sync();
+        }
+    }
+
+    /// What the plan adds to what is on record fits the instance type.
+    fn check_limits(&self, actions: &[Action]) {
+        let new = |action: &&Action| matches!(action, Action::CreateEni(new) if !self.ledger.intents().contains_key(&new.intent));
+        let enis =
+            self.ledger.enis().len() + self.ledger.intents().len() + actions.iter().filter(new).count();
+        assert!(enis <= self.limits.enis() as usize, "invariant 5: {enis} ENIs");
+        for action in actions {
+            if let Action::AssignAddresses { eni, count } = action {
+                let there = self.ledger.enis()[eni].seen.blocks.len() as u32;
+                assert!(
+                    there + count.0 <= self.limits.pod_slots_per_eni(),
+                    "invariant 5: {there} and {count} on {eni}"
+                );
+            }
+        }
+    }
+
+    /// The daemon dies; waiting pods are asked for again by the runtime, the rest is restored.
+    fn kill(&mut self) {
+        let present = Present {
+            boot_id: BOOT.to_owned(),
+            at: self.stamp(),
+            cooldown: COOLDOWN,
+        };
+        self.ledger = Ledger::restore(self.journal.clone(), &present);
+        let again: Vec<u32> = self
+            .pods
+            .iter()
+            .filter(|(_, held)| held.is_none())
+            .map(|(pod, _)| *pod)
+            .collect();
+        self.pods.retain(|_, held| held.is_some());
+        self.kernel();
+        for pod in again {
+            self.add(pod);
+        }
+    }
+
+    /// The kernel serves what is attached; those that wait are served.
+    fn kernel(&mut self) {
+        self.ledger.handle_time(self.now);
+        if let Some(wanted) = self.ledger.wanted(&self.policy) {
+            self.ledger.handle_served(&wanted);
+        }
+        for (_, lease) in self.ledger.serve(&self.policy, self.now) {
+            let lease = lease.unwrap();
+            self.sync();
+            self.hold(lease.pod.name.as_str().parse().unwrap(), lease.wiring.address);
+        }
+    }
+
+    fn check(&self) {
+        for (pod, held) in &self.pods {
+            let lease = self.ledger.leases().get(&request(*pod).key);
+            assert_eq!(lease.map(|lease| lease.wiring.address), *held, "pod {pod}");
+        }
+    }
+
+    /// Without faults everything comes to rest: every pod is served, targets are met, the plan is empty.
+    fn settle(&mut self) {
+        for _ in 0..400 {
+            self.step(Step::Plan(Call::Works));
+            self.step(Step::Wait(1));
+        }
+        let capacity = capacity(&self.policy, self.limits, 0).0 as usize;
+        let served = self.pods.values().flatten().count();
+        assert_eq!(
+            served,
+            self.pods.len().min(capacity),
+            "pods wait though there is room"
+        );
+        let situation = Situation {
+            policy: &self.policy,
+            limits: self.limits,
+            ledger: &self.ledger,
+            now: self.now,
+            wall: self.now.0,
+            terminating: false,
+        };
+        let rest = plan(&situation);
+        assert_eq!(rest.actions, [], "{}", rest.report);
+        assert_eq!(
+            plan(&situation),
+            rest,
+            "two plans in a row without events are equal"
+        );
+        let ours: BTreeSet<&EniId> = self.ledger.enis().keys().collect();
+        assert_eq!(ours, self.cloud.enis.keys().collect(), "leaked or forgotten ENIs");
+        for (id, eni) in &self.cloud.enis {
+            assert_eq!(self.ledger.enis()[id].seen.blocks, eni.blocks, "{id}");
+            assert!(
+                eni.attachment
+                    .as_ref()
+                    .is_some_and(|attachment| attachment.delete_on_termination),
+                "{id}"
+            );
+        }
+    }
+
+    fn totals(&self) -> (usize, usize) {
+        (
+            self.cloud.enis.len(),
+            self.cloud.enis.values().map(|eni| eni.blocks.len()).sum(),
+        )
+    }
+}
+
+fn node() -> Node {
+    Node {
+        instance: instance(),
+        instance_type: "t3.small".to_owned(),
+        region: "eu-test-1".to_owned(),
+        primary_mac: Mac([2, 0, 0, 0, 0, 0]),
+        primary_ip: Ipv4Addr::new(10, 0, 0, 4),
+        subnet: "subnet-01234567".parse().unwrap(),
+        groups: BTreeSet::new(),
+        vpc_cidrs: BTreeSet::from(["10.0.0.0/16".parse().unwrap()]),
+        subnet_cidrs: BTreeMap::from([("subnet-01234567".parse().unwrap(), "10.0.0.0/20".parse().unwrap())]),
+    }
+}
+
+fn request(pod: u32) -> AddRequest {
+    let key = AttachmentKey {
+        container: format!("c{pod}").parse().unwrap(),
+        interface: "eth0".parse().unwrap(),
+        network: "aws-cni".parse().unwrap(),
+    };
+    let pod = Pod {
+        namespace: "default".parse().unwrap(),
+        name: pod.to_string().parse().unwrap(),
+    };
+    AddRequest {
+        key,
+        pod,
+        netns: "/run/netns/x".to_owned(),
+    }
+}
+
+fn targets() -> impl Strategy<Value = WarmTarget> {
+    let addresses = (0..5_u32, 0..6_u32).prop_map(|(warm, minimum)| WarmTarget::Addresses {
+        warm: AddressCount(warm),
+        minimum: AddressCount(minimum.max(u32::from(warm == 0))),
+    });
+    prop_oneof![(0..3_u32).prop_map(WarmTarget::Enis), addresses]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let call = prop_oneof![
+        4 => Just(Call::Works),
+        1 => Just(Call::Throttled),
+        1 => Just(Call::AnswerLost),
+        1 => Just(Call::KilledBefore),
+        1 => Just(Call::KilledAfter),
+    ];
+    let step = prop_oneof![
+        4 => (0..14_u32).prop_map(Step::Add),
+        3 => (0..14_u32).prop_map(Step::Delete),
+        2 => (1..40_u64).prop_map(Step::Wait),
+        5 => call.prop_map(Step::Plan),
+        1 => Just(Step::Kill),
+    ];
+    proptest::collection::vec(step, 1..80)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn invariants_1_to_6_hold_whatever_happens_and_all_is_well_in_the_end(warm in targets(), steps in steps()) {
+        let mut life = Life::new(warm);
+        for step in steps {
+            life.step(step);
+        }
+        life.settle();
+    }
+}
+
+/// The worked numbers of the peer's documentation, reached by planning: t3.small, 3 ENIs of 3 addresses.
+#[test]
+fn steady_states_are_the_peers() {
+    let ips = |warm, minimum| WarmTarget::Addresses {
+        warm: AddressCount(warm),
+        minimum: AddressCount(minimum),
+    };
+    for (warm, pods, expected) in [
+        (WarmTarget::Enis(1), 0, (1, 3)),
+        (WarmTarget::Enis(1), 5, (3, 9)),
+        (ips(1, 1), 0, (1, 1)),
+        (ips(1, 1), 5, (2, 6)),
+        (ips(2, 5), 0, (2, 5)),
+        (ips(2, 5), 5, (3, 7)),
+    ] {
+        let mut life = Life::new(warm);
+        (0..pods).for_each(|pod| life.step(Step::Add(pod)));
+        life.settle();
+        assert_eq!(life.totals(), expected, "{warm:?} with {pods} pods");
+        (0..pods).for_each(|pod| life.step(Step::Delete(pod)));
+        life.settle();
+        let mut fresh = Life::new(warm);
+        fresh.settle();
+        assert_eq!(
+            life.totals(),
+            fresh.totals(),
+            "{warm:?}: as before, after {pods} pods went"
+        );
+    }
+}
+
+#[test]
+fn after_a_reboot_all_pods_are_gone_and_their_addresses_rest() {
+    let mut life = Life::new(WarmTarget::Enis(1));
+    life.step(Step::Add(1));
+    life.settle();
+    let address = life.in_use().into_iter().next().unwrap();
+    let present = Present {
+        boot_id: "two".to_owned(),
+        at: life.stamp(),
+        cooldown: COOLDOWN,
+    };
+    let ledger = Ledger::restore(life.journal.clone(), &present);
+    assert!(ledger.leases().is_empty());
+    assert!(!ledger.is_free(address, life.now) && ledger.is_free(address, life.now.after(COOLDOWN)));
+}
+
+#[test]
+fn a_compacted_journal_restores_the_same() {
+    let mut life = Life::new(WarmTarget::Enis(1));
+    (0..6).for_each(|pod| life.step(Step::Add(pod)));
+    life.settle();
+    life.step(Step::Delete(3));
+    let present = Present {
+        boot_id: BOOT.to_owned(),
+        at: life.stamp(),
+        cooldown: COOLDOWN,
+    };
+    let long = Ledger::restore(life.journal.clone(), &present);
+    let bytes = life
+        .ledger
+        .entries(BOOT, life.now)
+        .iter()
+        .flat_map(|entry| encode(entry).unwrap())
+        .collect::<Vec<u8>>();
+    let short = Ledger::restore(decode(&bytes).entries, &present);
+    assert_eq!(long.entries(BOOT, life.now), short.entries(BOOT, life.now));
+}
+
+#[test]
+fn a_repeated_add_gets_the_same_answer_and_the_line_is_bounded() {
+    let mut life = Life::new(WarmTarget::Enis(1));
+    life.settle();
+    let add = |life: &mut Life, pod| {
+        life.ledger
+            .add(request(pod), &life.policy.clone(), AddressCount(2), life.now)
+    };
+    let Added::Given(first) = add(&mut life, 1).unwrap() else {
+        panic!("there is a free address")
+    };
+    assert_eq!(add(&mut life, 1).unwrap(), Added::Again(first));
+    let outcomes: Vec<bool> = (2..20).map(|pod| add(&mut life, pod).is_ok()).collect();
+    assert!(outcomes.contains(&false), "the line has an end");
+}
