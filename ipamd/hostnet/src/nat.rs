@@ -1,0 +1,195 @@
+//! Our nftables table, kept as wanted through the one socket that owns it.
+//!
+//! Never deleted and created again: on Linux 6.18 a set born in the same transaction as its reader looks empty for a
+//! moment, and a connection that begins in that moment is marked wrongly for life. So the first load is two
+//! transactions (sets and what they point to, then base chains with their rules), and each later one flushes the table
+//! and its sets and fills them again in one.
+
+mod phrase;
+mod rules;
+
+use std::collections::BTreeSet;
+
+use ipamd_core::net::{EniMark, Firewall};
+use netlink::nft::{Batch, Chain, ChainKind, Family, Hook, Nftables, TableFlags};
+use nix::errno::Errno;
+
+use crate::Error;
+
+/// The table's name.
+const TABLE: &str = "berth";
+const FAMILY: Family = Family::Inet;
+
+/// Base chains: name, kind, hook, priority. Before raw for others' reverse path filters; before DNAT at -100; after it;
+/// where source translation belongs (uapi/linux/netfilter_ipv4.h, `NF_IP_PRI_*`).
+const BASE_CHAINS: [(&str, ChainKind, Hook, i32); 4] = [
+    ("early", ChainKind::Filter, Hook::Prerouting, -310),
+    ("at_door", ChainKind::Filter, Hook::Prerouting, -150),
+    ("steer", ChainKind::Filter, Hook::Prerouting, -90),
+    ("egress", ChainKind::Nat, Hook::Postrouting, 100),
+];
+
+/// The owner of our table.
+#[derive(Debug)]
+pub struct Nat {
+    nftables: Nftables,
+    loaded: Option<Loaded>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    firewall: Firewall,
+    rules: usize,
+}
+
+impl Nat {
+    /// Creates or adopts the table, for the calling thread's network namespace. Where the kernel knows owners (6.9 and
+    /// later, believed) nobody else can change it while this value lives.
+    ///
+    /// # Errors
+    /// When another process owns the table, or the kernel has no nf_tables.
+    pub fn open() -> Result<Self, Error> {
+        let mut nftables = Nftables::open().map_err(words("open an nftables socket"))?;
+        let owned = claim(&mut nftables, TableFlags::OWNED);
+        match owned.as_ref().err().and_then(netlink::nft::Error::errno) {
+            Some(Errno::EPERM) => return Err(Error::TableOwned),
+            // The kernel has no owners, or the table was made without: what is left is to notice changes.
+            Some(Errno::EOPNOTSUPP | Errno::EINVAL) => claim(&mut nftables, TableFlags::NONE),
+            _ => owned,
+        }
+        .map_err(words("create the nftables table berth"))?;
+        Ok(Self {
+            nftables,
+            loaded: None,
+        })
+    }
+
+    /// Makes the table hold exactly this; says whether anything had to be done.
+    ///
+    /// # Errors
+    /// When the kernel refuses: then nothing changed.
+    pub fn load(&mut self, firewall: &Firewall) -> Result<bool, Error> {
+        if self
+            .loaded
+            .as_ref()
+            .is_some_and(|loaded| loaded.firewall == *firewall)
+        {
+            return Ok(false);
+        }
+        let present: BTreeSet<String> = self
+            .nftables
+            .chains(FAMILY, TABLE)
+            .map_err(words("list the chains of table berth"))?
+            .into_iter()
+            .map(|chain| chain.name)
+            .collect();
+        if BASE_CHAINS.iter().all(|(name, ..)| present.contains(*name)) {
+            self.replace(firewall, &present)?;
+        } else {
+            self.load_first(firewall)?;
+        }
+        let rules = self.count_rules()?;
+        self.loaded = Some(Loaded {
+            firewall: firewall.clone(),
+            rules,
+        });
+        Ok(true)
+    }
+
+    /// Looks whether the table still holds what was loaded; if not, the next load writes it again.
+    ///
+    /// # Errors
+    /// When the kernel refuses the look.
+    pub fn handle_change(&mut self) -> Result<(), Error> {
+        let rules = self.count_rules()?;
+        if self.loaded.as_ref().is_some_and(|loaded| loaded.rules != rules) {
+            self.loaded = None;
+        }
+        Ok(())
+    }
+
+    fn count_rules(&mut self) -> Result<usize, Error> {
+        match self.nftables.rules(FAMILY, TABLE) {
+            Ok(rules) => Ok(rules.len()),
+            Err(error) if error.is_gone() => {
+                claim(&mut self.nftables, TableFlags::OWNED)
+                    .map_err(words("create the nftables table berth"))?;
+                Ok(0)
+            }
+            Err(error) => Err(words("list the rules of table berth")(error)),
+        }
+    }
+
+    fn load_first(&mut self, firewall: &Firewall) -> Result<(), Error> {
+        let mut content = Batch::new(FAMILY, TABLE);
+        for set in &rules::sets() {
+            content.add_set(set);
+        }
+        for chain in &plain_chains(firewall) {
+            content.add_chain(&Chain::plain(chain));
+        }
+        rules::fill(&mut content, firewall);
+        rules::plain_chains(&mut content, firewall);
+        self.nftables
+            .commit(&content)
+            .map_err(words("fill the sets of table berth"))?;
+        let mut hooks = Batch::new(FAMILY, TABLE);
+        for (name, kind, hook, priority) in BASE_CHAINS {
+            hooks.add_chain(&Chain::base(name, kind, hook, priority));
+        }
+        rules::base_chains(&mut hooks, firewall);
+        self.nftables
+            .commit(&hooks)
+            .map_err(words("hook in the chains of table berth"))
+    }
+
+    fn replace(&mut self, firewall: &Firewall, present: &BTreeSet<String>) -> Result<(), Error> {
+        let wanted = plain_chains(firewall);
+        let mut batch = Batch::new(FAMILY, TABLE);
+        batch.flush_table();
+        for set in &rules::sets() {
+            batch.flush_set(set.name);
+        }
+        for chain in &wanted {
+            batch.add_chain(&Chain::plain(chain));
+        }
+        rules::fill(&mut batch, firewall);
+        rules::plain_chains(&mut batch, firewall);
+        rules::base_chains(&mut batch, firewall);
+        let is_base = |chain: &str| BASE_CHAINS.iter().any(|(name, ..)| *name == chain);
+        for chain in present
+            .iter()
+            .filter(|chain| !wanted.contains(*chain) && !is_base(chain))
+        {
+            batch.delete_chain(chain);
+        }
+        self.nftables
+            .commit(&batch)
+            .map_err(words("replace the content of table berth"))
+    }
+}
+
+fn claim(nftables: &mut Nftables, flags: TableFlags) -> Result<(), netlink::nft::Error> {
+    nftables.commit(Batch::new(FAMILY, TABLE).add_table(flags))
+}
+
+/// The chains that maps and rules point to.
+fn plain_chains(firewall: &Firewall) -> BTreeSet<String> {
+    let marks = firewall
+        .secondary_devices
+        .keys()
+        .map(|mark: &EniMark| mark.number());
+    let mut chains: BTreeSet<String> = marks
+        .flat_map(|mark| [rules::via(&mark.to_string()), rules::arrive(&mark.to_string())])
+        .collect();
+    chains.extend([
+        rules::via("primary"),
+        rules::arrive("primary"),
+        rules::OUT_FIRST.to_owned(),
+    ]);
+    chains
+}
+
+fn words(attempt: &'static str) -> impl FnOnce(netlink::nft::Error) -> Error {
+    move |source| Error::Nftables { attempt, source }
+}

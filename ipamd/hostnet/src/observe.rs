@@ -1,0 +1,116 @@
+//! The host's network as a `NetState`. What our words cannot say (other families, other kinds) is left out, and so is
+//! never touched.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipamd_core::address::Mac;
+use ipamd_core::net::{NetState, ReversePath, Route, Rule, SeenLink, TableId, Via};
+use ipnet::{IpNet, Ipv4Net};
+use netlink::{Family, RouteKind, Routing};
+
+use crate::Error;
+use crate::error::attempt;
+
+/// Looks at links, addresses, rules, and the routes of these tables, in an order that never makes a pod's fresh route
+/// look older than its device.
+///
+/// # Errors
+/// When the kernel refuses a dump, or it was interrupted too often.
+pub async fn observe(routing: &Routing, tables: &BTreeSet<TableId>) -> Result<NetState, Error> {
+    let mut state = NetState::default();
+    for link in routing.links().await.map_err(attempt("list the node's links"))? {
+        if let Some(link) = seen_link(&link) {
+            state.links.insert(link.index, link);
+        }
+    }
+    for address in routing
+        .addresses(None)
+        .await
+        .map_err(attempt("list the node's addresses"))?
+    {
+        if let IpNet::V4(net) = address.address {
+            state.addresses.insert((address.index, net));
+        }
+    }
+    for rule in routing
+        .rules(Family::V4)
+        .await
+        .map_err(attempt("list the node's rules"))?
+    {
+        state.rules.extend(seen_rule(&rule));
+    }
+    for table in tables {
+        let routes = routing.routes(Family::V4, table.0).await;
+        for route in routes.map_err(attempt(format!("list the routes of table {}", table.0)))? {
+            state.routes.extend(seen_route(&route));
+        }
+    }
+    Ok(state)
+}
+
+fn seen_link(link: &netlink::Link) -> Option<SeenLink> {
+    Some(SeenLink {
+        index: link.index,
+        name: link.name.parse().ok()?,
+        mac: link.mac.map(|mac| Mac(mac.0)),
+        mtu_bytes: link.mtu_bytes,
+        up: link.up,
+        reverse_path: Some(ReversePath {
+            rp_filter: link.ipv4.rp_filter,
+            src_valid_mark: link.ipv4.src_valid_mark,
+        }),
+    })
+}
+
+fn seen_rule(rule: &netlink::Rule) -> Option<Rule> {
+    if rule.foreign || rule.iif.is_some() {
+        return None;
+    }
+    Some(Rule {
+        priority: rule.priority,
+        from: selector(rule.from)?,
+        to: selector(rule.to)?,
+        mark: rule.mark.map(|mark| (mark.value, mark.mask)),
+        table: TableId(rule.table),
+    })
+}
+
+fn seen_route(route: &netlink::Route) -> Option<Route> {
+    let via = match (route.kind, route.out, route.gateway) {
+        (RouteKind::Blackhole, _, _) => Via::Blackhole,
+        (RouteKind::Unicast, Some(index), None) => Via::Link {
+            index,
+            source: route.source.and_then(v4_address),
+        },
+        (RouteKind::Unicast, Some(index), Some(gateway)) => Via::Gateway {
+            index,
+            gateway: v4_address(gateway)?,
+        },
+        _ => return None,
+    };
+    Some(Route {
+        table: TableId(route.table),
+        to: v4(route.destination)?,
+        via,
+    })
+}
+
+/// A rule's selector: absent stays absent, one of the other family makes the rule none of ours.
+fn selector(net: Option<IpNet>) -> Option<Option<Ipv4Net>> {
+    net.map_or(Some(None), |net| v4(net).map(Some))
+}
+
+fn v4(net: IpNet) -> Option<Ipv4Net> {
+    match net {
+        IpNet::V4(net) => Some(net),
+        IpNet::V6(_) => None,
+    }
+}
+
+fn v4_address(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}

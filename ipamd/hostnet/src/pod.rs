@@ -1,0 +1,306 @@
+//! One pod's wiring: made in place, undone on failure, checked, and taken away.
+//!
+//! The veth is born with its peer inside the pod's namespace: moving it there would wait for an RCU grace period. No
+//! thread stays in the pod's namespace; a socket opened there remembers it. The host end's MAC follows from the
+//! attachment, so it tells whose device bears a name that a re-created pod uses again.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use ipamd_core::address::Mac;
+use ipamd_core::id::IfName;
+use ipamd_core::net::pod::{DOOMED_GROUP, PodWiring};
+use ipamd_core::net::{Route, TableId, Via};
+use ipnet::{IpNet, Ipv4Net};
+use netlink::{Link, LinkChange, Neighbour, Routing, Scope, VethEnd, VethSpec};
+
+use crate::Error;
+use crate::apply::kernel_route;
+use crate::error::attempt;
+
+pub mod check;
+
+/// Opens a pod's network namespace.
+///
+/// # Errors
+/// When there is none at the path.
+pub fn open_namespace(path: &Path) -> Result<OwnedFd, Error> {
+    netlink::netns::open(path).map_err(|source| Error::Namespace {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Whether two paths lead to the same namespace, or this one is the caller's own.
+///
+/// # Errors
+/// When a namespace cannot be looked at.
+pub fn is_own_namespace(path: &Path) -> Result<bool, Error> {
+    let words = |source| Error::Namespace {
+        path: path.to_owned(),
+        source,
+    };
+    let theirs = open_namespace(path)?;
+    let own = netlink::netns::current().map_err(words)?;
+    let identity = |fd: &OwnedFd| netlink::netns::identity(fd.as_fd());
+    Ok(identity(&theirs).map_err(words)? == identity(&own).map_err(words)?)
+}
+
+/// Makes a pod's interface. The same wiring again is success; anything else that bears the interface's name is not
+/// touched and an error.
+///
+/// # Errors
+/// What failed; then nothing of it is left.
+pub async fn wire(path: &Path, wiring: &PodWiring) -> Result<(), Error> {
+    let namespace = open_namespace(path)?;
+    let host = Routing::open().map_err(attempt("open a netlink socket on the node"))?;
+    let pod = Routing::open_in(namespace.as_fd()).map_err(attempt("open a netlink socket in the pod"))?;
+    let ends = create(&host, &pod, &namespace, wiring).await?;
+    let Some((host_end, pod_end)) = ends else {
+        return Ok(());
+    };
+    let done = set_up_both(&host, &pod, host_end, pod_end, wiring).await;
+    if done.is_err() {
+        // The failure is what the caller must hear; a device that cannot be removed falls with the namespace.
+        let _ = host.delete_link(host_end).await;
+    }
+    done
+}
+
+async fn set_up_both(
+    host: &Routing,
+    pod: &Routing,
+    host_end: u32,
+    pod_end: u32,
+    wiring: &PodWiring,
+) -> Result<(), Error> {
+    set_up_host_end(host, host_end).await?;
+    set_up_pod_end(pod, pod_end, wiring).await?;
+    let route = host_route(wiring, host_end);
+    let words = attempt(format!("add the node's route to {}", wiring.address));
+    host.replace_route(&kernel_route(&route)).await.map_err(words)
+}
+
+/// Creates the pair; gives both ends' indexes, or nothing when it is all there already.
+async fn create(
+    host: &Routing,
+    pod: &Routing,
+    namespace: &OwnedFd,
+    wiring: &PodWiring,
+) -> Result<Option<(u32, u32)>, Error> {
+    let spec = VethSpec {
+        host: end(&wiring.host_name, wiring.host_mac, wiring.mtu_bytes),
+        peer: end(&wiring.pod_name, wiring.pod_mac, wiring.mtu_bytes),
+        peer_namespace: Some(namespace.as_fd()),
+        host_up: false,
+        queues: None,
+    };
+    let words = || {
+        attempt(format!(
+            "create {} with {} in the pod",
+            wiring.host_name, wiring.pod_name
+        ))
+    };
+    match host.create_veth(&spec).await {
+        Err(error) if error.is_exists() => {
+            if check::differences(host, pod, wiring).await?.is_empty() {
+                return Ok(None);
+            }
+            if find(pod, &wiring.pod_name).await?.is_some() {
+                return Err(Error::InterfaceExists {
+                    name: wiring.pod_name.clone(),
+                });
+            }
+            // The name is a dead pod's of the same name: its namespace still lives.
+            if let Some(dead) = find(host, &wiring.host_name).await? {
+                doom(host, &dead).await?;
+            }
+            host.create_veth(&spec).await.map_err(words())?;
+        }
+        created => created.map_err(words())?,
+    }
+    let vanished = |name: &IfName| Error::Vanished { name: name.clone() };
+    let host_end = find(host, &wiring.host_name)
+        .await?
+        .ok_or_else(|| vanished(&wiring.host_name))?;
+    let pod_end = find(pod, &wiring.pod_name)
+        .await?
+        .ok_or_else(|| vanished(&wiring.pod_name))?;
+    Ok(Some((host_end.index, pod_end.index)))
+}
+
+fn end(name: &IfName, mac: Mac, mtu_bytes: u32) -> VethEnd<'_> {
+    VethEnd {
+        name: name.as_str(),
+        mac: Some(netlink::Mac(mac.0)),
+        mtu_bytes: Some(mtu_bytes),
+        ..VethEnd::default()
+    }
+}
+
+/// No link-local address, so no duplicate address detection: the pod has no IPv6. The mode must be set before the
+/// device goes up, in a message of its own.
+async fn without_link_local(routing: &Routing, index: u32) -> Result<(), Error> {
+    let quiet = LinkChange {
+        link_local: Some(false),
+        ..LinkChange::default()
+    };
+    match routing.change_link(index, &quiet).await {
+        // A node without IPv6 has nothing to switch off.
+        Err(error) if error.errno() == Some(nix::errno::Errno::EAFNOSUPPORT) => Ok(()),
+        done => done.map_err(attempt("switch off link-local addresses")),
+    }?;
+    routing.set_up(index).await.map_err(attempt("set the device up"))
+}
+
+async fn set_up_host_end(host: &Routing, index: u32) -> Result<(), Error> {
+    without_link_local(host, index).await
+}
+
+async fn set_up_pod_end(pod: &Routing, index: u32, wiring: &PodWiring) -> Result<(), Error> {
+    without_link_local(pod, index).await?;
+    let own = Ipv4Net::from(wiring.address);
+    let address = netlink::Address::new(index, IpNet::V4(own));
+    pod.add_address(&address)
+        .await
+        .map_err(attempt(format!("give the pod {own}")))?;
+    for route in pod_routes(wiring, index) {
+        pod.add_route(&route)
+            .await
+            .map_err(attempt(format!("add the pod's route to {}", route.destination)))?;
+    }
+    let neighbour = gateway_neighbour(wiring, index);
+    pod.replace_neighbour(&neighbour)
+        .await
+        .map_err(attempt("tell the pod its gateway's MAC"))
+}
+
+/// The pod's routes: to its gateway, and by it to everything.
+fn pod_routes(wiring: &PodWiring, index: u32) -> [netlink::Route; 2] {
+    let gateway = IpAddr::V4(wiring.gateway);
+    let mut on_link = netlink::Route::new(IpNet::from(gateway), TableId::MAIN.0);
+    on_link.out = Some(index);
+    on_link.scope = Scope::Link;
+    let mut default = netlink::Route::new(IpNet::V4(Ipv4Net::default()), TableId::MAIN.0);
+    default.out = Some(index);
+    default.gateway = Some(gateway);
+    [on_link, default]
+}
+
+fn gateway_neighbour(wiring: &PodWiring, index: u32) -> Neighbour {
+    let mac = Some(netlink::Mac(wiring.host_mac.0));
+    Neighbour {
+        index,
+        ip: IpAddr::V4(wiring.gateway),
+        mac,
+        permanent: true,
+    }
+}
+
+fn host_route(wiring: &PodWiring, index: u32) -> Route {
+    let via = Via::Link {
+        index,
+        source: Some(wiring.node_address),
+    };
+    Route {
+        table: wiring.table,
+        to: wiring.address.into(),
+        via,
+    }
+}
+
+async fn find(routing: &Routing, name: &IfName) -> Result<Option<Link>, Error> {
+    routing
+        .link_by_name(name.as_str())
+        .await
+        .map_err(attempt(format!("look for {name}")))
+}
+
+/// What is known of a pod's wiring when it goes: from the ledger, or from the result that the runtime kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remains {
+    /// The host end's name.
+    pub host_name: IfName,
+    /// The host end's MAC, which tells whether a device of that name is this attachment's.
+    pub host_mac: Option<Mac>,
+    /// The pod's addresses.
+    pub addresses: Vec<Ipv4Addr>,
+}
+
+impl From<&PodWiring> for Remains {
+    fn from(wiring: &PodWiring) -> Self {
+        Self {
+            host_name: wiring.host_name.clone(),
+            host_mac: Some(wiring.host_mac),
+            addresses: vec![wiring.address],
+        }
+    }
+}
+
+/// Takes a pod's wiring away, without entering its namespace: routes at once, then the host end is set down, renamed
+/// and put into the doomed group, to be reaped with others. What is gone already is success, and a device of the same
+/// name that belongs to a younger pod is left alone.
+///
+/// # Errors
+/// What the kernel refused; everything else was done.
+pub async fn unwire(remains: &Remains) -> Result<(), Error> {
+    let host = Routing::open().map_err(attempt("open a netlink socket on the node"))?;
+    let Some(link) = find(&host, &remains.host_name).await? else {
+        return Ok(());
+    };
+    if remains
+        .host_mac
+        .is_some_and(|mac| link.mac != Some(netlink::Mac(mac.0)))
+    {
+        return Ok(());
+    }
+    let mut failed = None;
+    for address in &remains.addresses {
+        let route = Route {
+            table: TableId::PODS,
+            to: (*address).into(),
+            via: Via::Link {
+                index: link.index,
+                source: None,
+            },
+        };
+        match host.delete_route(&kernel_route(&route)).await {
+            Err(error) if !error.is_gone() => {
+                failed = Some(attempt(format!("remove the route to {address}"))(error))
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    doom(&host, &link).await?;
+    failed.map_or(Ok(()), Err)
+}
+
+/// Sets a host end down and hides it among the doomed. Kernels before 6.2 refuse to rename a link that is up.
+async fn doom(host: &Routing, link: &Link) -> Result<(), Error> {
+    let name = format!("gone{}", link.index);
+    let change = LinkChange {
+        name: Some(&name),
+        group: Some(DOOMED_GROUP),
+        ..LinkChange::default()
+    };
+    let done = match host.set_down(link.index).await {
+        Ok(()) => host.change_link(link.index, &change).await,
+        refused => refused,
+    };
+    match done {
+        Err(error) if error.is_gone() => Ok(()),
+        done => done.map_err(attempt(format!("put {} among the doomed", link.name))),
+    }
+}
+
+/// Deletes every doomed device in one message: one by one each would wait for its own RCU grace period.
+///
+/// # Errors
+/// When the kernel refuses.
+pub async fn reap(host: &Routing) -> Result<(), Error> {
+    match host.delete_group(DOOMED_GROUP).await {
+        Err(error) if error.is_gone() => Ok(()),
+        done => done.map_err(attempt("delete the doomed devices")),
+    }
+}
