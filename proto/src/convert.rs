@@ -1,0 +1,184 @@
+//! Wire to core and back. A message that lacks or mangles something is refused by the field's name.
+
+use std::net::Ipv4Addr;
+
+use ipamd_core::address::Mac;
+use ipamd_core::id::{AttachmentKey, Malformed, Pod};
+use ipamd_core::net::TableId;
+use ipamd_core::net::pod::PodWiring;
+
+use crate::v1;
+
+/// A message that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConvertError {
+    /// A field is missing.
+    #[error("the field {field} is missing")]
+    Missing {
+        /// Its name.
+        field: &'static str,
+    },
+    /// A field holds something else than it should.
+    #[error("the field {field}")]
+    Malformed {
+        /// Its name.
+        field: &'static str,
+        /// What is wrong.
+        source: Malformed,
+    },
+    /// A field has the wrong length.
+    #[error("the field {field} has {found} bytes, not {wanted}")]
+    Length {
+        /// Its name.
+        field: &'static str,
+        /// How many it should have.
+        wanted: usize,
+        /// How many it has.
+        found: usize,
+    },
+}
+
+fn malformed(field: &'static str) -> impl FnOnce(Malformed) -> ConvertError {
+    move |source| ConvertError::Malformed { field, source }
+}
+
+fn bytes<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], ConvertError> {
+    bytes.try_into().map_err(|_| ConvertError::Length {
+        field,
+        wanted: N,
+        found: bytes.len(),
+    })
+}
+
+fn address(field: &'static str, octets: &[u8]) -> Result<Ipv4Addr, ConvertError> {
+    bytes::<4>(field, octets).map(Ipv4Addr::from)
+}
+
+impl TryFrom<v1::Attachment> for AttachmentKey {
+    type Error = ConvertError;
+
+    fn try_from(wire: v1::Attachment) -> Result<Self, ConvertError> {
+        Ok(Self {
+            container: wire
+                .container_id
+                .parse()
+                .map_err(malformed("attachment.container_id"))?,
+            interface: wire
+                .interface
+                .parse()
+                .map_err(malformed("attachment.interface"))?,
+            network: wire.network.parse().map_err(malformed("attachment.network"))?,
+        })
+    }
+}
+
+impl From<&AttachmentKey> for v1::Attachment {
+    fn from(key: &AttachmentKey) -> Self {
+        Self {
+            container_id: key.container.to_string(),
+            interface: key.interface.to_string(),
+            network: key.network.to_string(),
+        }
+    }
+}
+
+impl TryFrom<v1::Pod> for Pod {
+    type Error = ConvertError;
+
+    fn try_from(wire: v1::Pod) -> Result<Self, ConvertError> {
+        Ok(Self {
+            namespace: wire.namespace.parse().map_err(malformed("pod.namespace"))?,
+            name: wire.name.parse().map_err(malformed("pod.name"))?,
+        })
+    }
+}
+
+impl From<&Pod> for v1::Pod {
+    fn from(pod: &Pod) -> Self {
+        Self {
+            namespace: pod.namespace.to_string(),
+            name: pod.name.to_string(),
+        }
+    }
+}
+
+impl TryFrom<v1::Wiring> for PodWiring {
+    type Error = ConvertError;
+
+    fn try_from(wire: v1::Wiring) -> Result<Self, ConvertError> {
+        Ok(Self {
+            host_name: wire.host_name.parse().map_err(malformed("wiring.host_name"))?,
+            host_mac: Mac(bytes("wiring.host_mac", &wire.host_mac)?),
+            pod_name: wire.pod_name.parse().map_err(malformed("wiring.pod_name"))?,
+            pod_mac: Mac(bytes("wiring.pod_mac", &wire.pod_mac)?),
+            mtu_bytes: wire.mtu_bytes,
+            address: address("wiring.address", &wire.address)?,
+            gateway: address("wiring.gateway", &wire.gateway)?,
+            table: TableId(wire.table),
+            node_address: address("wiring.node_address", &wire.node_address)?,
+        })
+    }
+}
+
+impl From<&PodWiring> for v1::Wiring {
+    fn from(wiring: &PodWiring) -> Self {
+        Self {
+            host_name: wiring.host_name.to_string(),
+            host_mac: wiring.host_mac.0.to_vec(),
+            pod_name: wiring.pod_name.to_string(),
+            pod_mac: wiring.pod_mac.0.to_vec(),
+            mtu_bytes: wiring.mtu_bytes,
+            address: wiring.address.octets().to_vec(),
+            gateway: wiring.gateway.octets().to_vec(),
+            table: wiring.table.0,
+            node_address: wiring.node_address.octets().to_vec(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wiring() -> PodWiring {
+        PodWiring {
+            host_name: "enib5faff8a083".parse().unwrap(),
+            host_mac: Mac([2, 0, 0, 0, 0, 1]),
+            pod_name: "eth0".parse().unwrap(),
+            pod_mac: Mac([2, 0, 0, 0, 0, 2]),
+            mtu_bytes: 9001,
+            address: Ipv4Addr::new(10, 0, 1, 30),
+            gateway: Ipv4Addr::new(169, 254, 1, 1),
+            table: TableId::PODS,
+            node_address: Ipv4Addr::new(10, 0, 1, 10),
+        }
+    }
+
+    #[test]
+    fn a_wiring_survives_the_wire() {
+        assert_eq!(PodWiring::try_from(v1::Wiring::from(&wiring())), Ok(wiring()));
+    }
+
+    #[test]
+    fn a_refusal_names_the_field() {
+        let wire = v1::Wiring {
+            host_mac: vec![1, 2],
+            ..v1::Wiring::from(&wiring())
+        };
+        let error = PodWiring::try_from(wire).unwrap_err();
+        assert_eq!(
+            error,
+            ConvertError::Length {
+                field: "wiring.host_mac",
+                wanted: 6,
+                found: 2
+            }
+        );
+        let attachment = v1::Attachment {
+            container_id: "../x".to_owned(),
+            ..v1::Attachment::default()
+        };
+        let error = AttachmentKey::try_from(attachment).unwrap_err();
+        assert!(error.to_string().contains("attachment.container_id"), "{error}");
+    }
+}
