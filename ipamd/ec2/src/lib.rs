@@ -1,1 +1,297 @@
-//! Nothing here yet.
+//! The few EC2 calls that Berth makes, in its own types. One method is one call (a describe is one per page); nothing is
+//! retried and nothing is decided here.
+//!
+//! The SDK's own retries are off: AssignPrivateIpAddresses and AttachNetworkInterface have no client token, so only
+//! somebody who reads the ENI in between may repeat them.
+
+mod convert;
+mod fault;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{
+    Filter, NetworkInterface, NetworkInterfaceAttachmentChanges, ResourceType, Tag, TagSpecification,
+};
+use ipamd_core::action::{Fault, NewEni};
+use ipamd_core::address::AddressCount;
+use ipamd_core::id::{EniAttachmentId, EniId, InstanceId};
+use ipamd_core::moment::Moment;
+use ipamd_core::snapshot::{SeenEni, Snapshot};
+use ipamd_core::tag;
+
+use convert::{number, see};
+use fault::classify;
+
+/// EC2, as one instance uses it.
+#[derive(Clone, Debug)]
+pub struct Ec2 {
+    client: Client,
+    instance: InstanceId,
+}
+
+/// How EC2 is reached.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The Region, from instance metadata.
+    pub region: String,
+    /// The instance that calls.
+    pub instance: InstanceId,
+    /// How long one call may take (`HTTP_TIMEOUT`).
+    pub timeout: Duration,
+}
+
+impl Ec2 {
+    /// A client with credentials and endpoint from the standard chain and variables. Makes no call.
+    pub async fn connect(connection: Connection) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .operation_timeout(connection.timeout)
+            .operation_attempt_timeout(connection.timeout)
+            .build();
+        let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .region(Region::new(connection.region))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            .load()
+            .await;
+        Self {
+            client: Client::new(&config),
+            instance: connection.instance,
+        }
+    }
+
+    /// Creates an ENI; the client token makes a repeat give the same one.
+    ///
+    /// # Errors
+    /// What to do about it.
+    pub async fn create_eni(&self, new: &NewEni) -> Result<SeenEni, Fault> {
+        let token = format!("berth-{}-{}", new.instance, new.intent);
+        let count = number(new.addresses.0);
+        let call = self
+            .client
+            .create_network_interface()
+            .subnet_id(new.subnet.as_str())
+            .description(format!("aws-K8S-{}", new.instance))
+            .set_groups(Some(new.groups.iter().map(ToString::to_string).collect()))
+            .set_secondary_private_ip_address_count((count > 0).then_some(count))
+            .client_token(token)
+            .tag_specifications(tag_specification(&new.tags));
+        let answer = call
+            .send()
+            .await
+            .map_err(|error| classify(error, "CreateNetworkInterface", new.subnet.as_str()))?;
+        let created = answer
+            .network_interface
+            .ok_or_else(|| empty("CreateNetworkInterface"))?;
+        let mut eni = see(&created, &self.instance).ok_or_else(|| unreadable(&created))?;
+        // A create's answer may lack the tags; that it is ours is known.
+        eni.owner = ipamd_core::snapshot::Owner::Ours(Some(new.intent));
+        Ok(eni)
+    }
+
+    /// Attaches an ENI at a device index of card 0.
+    ///
+    /// # Errors
+    /// What to do about it.
+    pub async fn attach(&self, eni: &EniId, device_index: u32) -> Result<EniAttachmentId, Fault> {
+        let call = self
+            .client
+            .attach_network_interface()
+            .network_interface_id(eni.as_str())
+            .instance_id(self.instance.as_str())
+            .device_index(number(device_index));
+        let answer = call
+            .send()
+            .await
+            .map_err(|error| classify(error, "AttachNetworkInterface", eni.as_str()))?;
+        let id = answer
+            .attachment_id
+            .ok_or_else(|| empty("AttachNetworkInterface"))?;
+        id.parse().map_err(|_| empty("AttachNetworkInterface"))
+    }
+
+    /// Lets an attached ENI go with the instance.
+    ///
+    /// # Errors
+    /// What to do about it.
+    pub async fn delete_on_termination(
+        &self,
+        eni: &EniId,
+        attachment: &EniAttachmentId,
+    ) -> Result<(), Fault> {
+        let changes = NetworkInterfaceAttachmentChanges::builder()
+            .attachment_id(attachment.as_str())
+            .delete_on_termination(true)
+            .build();
+        let call = self
+            .client
+            .modify_network_interface_attribute()
+            .network_interface_id(eni.as_str())
+            .attachment(changes);
+        let answer = call.send().await;
+        answer
+            .map(drop)
+            .map_err(|error| classify(error, "ModifyNetworkInterfaceAttribute", eni.as_str()))
+    }
+
+    /// Assigns secondary addresses; gives those that EC2 chose.
+    ///
+    /// # Errors
+    /// What to do about it.
+    pub async fn assign(&self, eni: &EniId, count: AddressCount) -> Result<BTreeSet<Ipv4Addr>, Fault> {
+        let call = self
+            .client
+            .assign_private_ip_addresses()
+            .network_interface_id(eni.as_str())
+            .secondary_private_ip_address_count(number(count.0));
+        let answer = call
+            .send()
+            .await
+            .map_err(|error| classify(error, "AssignPrivateIpAddresses", eni.as_str()))?;
+        let assigned = answer
+            .assigned_private_ip_addresses()
+            .iter()
+            .filter_map(|address| address.private_ip_address());
+        assigned
+            .map(|text| text.parse().map_err(|_| empty("AssignPrivateIpAddresses")))
+            .collect()
+    }
+
+    /// Unassigns secondary addresses.
+    ///
+    /// # Errors
+    /// What to do about it; [`Fault::Gone`] when some were not assigned any more, and then none was unassigned.
+    pub async fn unassign(&self, eni: &EniId, addresses: &BTreeSet<Ipv4Addr>) -> Result<(), Fault> {
+        let addresses = addresses.iter().map(ToString::to_string).collect();
+        let call = self
+            .client
+            .unassign_private_ip_addresses()
+            .network_interface_id(eni.as_str())
+            .set_private_ip_addresses(Some(addresses));
+        let answer = call.send().await;
+        answer
+            .map(drop)
+            .map_err(|error| classify(error, "UnassignPrivateIpAddresses", eni.as_str()))
+    }
+
+    /// Detaches an ENI.
+    ///
+    /// # Errors
+    /// What to do about it; [`Fault::Gone`] when it is detached already.
+    pub async fn detach(&self, eni: &EniId, attachment: &EniAttachmentId) -> Result<(), Fault> {
+        let answer = self
+            .client
+            .detach_network_interface()
+            .attachment_id(attachment.as_str())
+            .send()
+            .await;
+        answer
+            .map(drop)
+            .map_err(|error| classify(error, "DetachNetworkInterface", eni.as_str()))
+    }
+
+    /// Deletes an ENI.
+    ///
+    /// # Errors
+    /// What to do about it; [`Fault::Gone`] when it is deleted already, [`Fault::Busy`] while a detach lingers.
+    pub async fn delete(&self, eni: &EniId) -> Result<(), Fault> {
+        let answer = self
+            .client
+            .delete_network_interface()
+            .network_interface_id(eni.as_str())
+            .send()
+            .await;
+        answer
+            .map(drop)
+            .map_err(|error| classify(error, "DeleteNetworkInterface", eni.as_str()))
+    }
+
+    /// Reads one ENI; `None` when EC2 does not show it.
+    ///
+    /// # Errors
+    /// What to do about it.
+    pub async fn read(&self, eni: &EniId) -> Result<Option<SeenEni>, Fault> {
+        let filter = Filter::builder()
+            .name("network-interface-id")
+            .values(eni.as_str())
+            .build();
+        let found = self.describe(filter).await?;
+        found
+            .iter()
+            .map(|eni| see(eni, &self.instance).ok_or_else(|| unreadable(eni)))
+            .next()
+            .transpose()
+    }
+
+    /// Reads everything on the instance, and everything that carries its tag wherever it is.
+    ///
+    /// # Errors
+    /// What to do about it.
+    pub async fn read_all(&self, at: Moment) -> Result<Snapshot, Fault> {
+        let instance = self.instance.as_str();
+        let attached = Filter::builder()
+            .name("attachment.instance-id")
+            .values(instance)
+            .build();
+        let tagged = Filter::builder()
+            .name(format!("tag:{}", tag::INSTANCE))
+            .values(instance)
+            .build();
+        let mut enis = BTreeMap::new();
+        for filter in [attached, tagged] {
+            for found in self.describe(filter).await? {
+                let eni = see(&found, &self.instance).ok_or_else(|| unreadable(&found))?;
+                let elsewhere = eni
+                    .attachment
+                    .as_ref()
+                    .is_some_and(|a| a.instance != self.instance);
+                if !elsewhere {
+                    enis.insert(eni.id.clone(), eni);
+                }
+            }
+        }
+        Ok(Snapshot { at, enis })
+    }
+
+    async fn describe(&self, filter: Filter) -> Result<Vec<NetworkInterface>, Fault> {
+        let pages = self
+            .client
+            .describe_network_interfaces()
+            .filters(filter)
+            .max_results(PAGE);
+        let all: Result<Vec<_>, _> = pages.into_paginator().items().send().collect().await;
+        all.map_err(|error| classify(error, "DescribeNetworkInterfaces", self.instance.as_str()))
+    }
+}
+
+/// The most that one page may hold (EC2 API reference, DescribeNetworkInterfaces, MaxResults).
+const PAGE: i32 = 1000;
+
+fn tag_specification(tags: &BTreeMap<String, String>) -> TagSpecification {
+    let tags = tags
+        .iter()
+        .map(|(key, value)| Tag::builder().key(key).value(value).build());
+    TagSpecification::builder()
+        .resource_type(ResourceType::NetworkInterface)
+        .set_tags(Some(tags.collect()))
+        .build()
+}
+
+/// An answer that lacks what it must have: the call may well have worked.
+fn empty(operation: &str) -> Fault {
+    Fault::Unknown {
+        reason: format!("{operation} answered without a readable result"),
+    }
+}
+
+fn unreadable(eni: &NetworkInterface) -> Fault {
+    let id = eni.network_interface_id().unwrap_or("without an id");
+    Fault::Unknown {
+        reason: format!("EC2 described the ENI {id} with something missing"),
+    }
+}

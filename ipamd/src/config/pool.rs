@@ -1,0 +1,96 @@
+//! How much is kept ready: the peer's targets, cool-down, and our bound on pods.
+
+use std::time::Duration;
+
+use ipamd_core::address::AddressCount;
+use ipamd_core::policy::WarmTarget;
+
+use super::value::Values;
+
+/// The peer's defaults (its README, "CNI Configuration Variables").
+const WARM_ENI_TARGET: u32 = 1;
+const COOLDOWN_SECONDS: u32 = 30;
+
+/// Longer than the churn of a deployment's roll-out, so that its second half finds the addresses of the first. Ours.
+const DWELL_SECONDS: u32 = 60;
+
+/// A day: nobody means more, and arithmetic stays far from its edges.
+const LONGEST_SECONDS: u32 = 86_400;
+
+/// `WARM_ENI_TARGET`, `WARM_IP_TARGET`, `MINIMUM_IP_TARGET`: either of the latter turns the former off.
+pub(super) fn warm(values: &mut Values<'_>) -> WarmTarget {
+    let not_negative = |number: i64| u32::try_from(number).ok();
+    let enis = values.tolerated("WARM_ENI_TARGET", not_negative);
+    let warm = values.tolerated("WARM_IP_TARGET", not_negative).unwrap_or(0);
+    let minimum = values.tolerated("MINIMUM_IP_TARGET", not_negative).unwrap_or(0);
+    if warm == 0 && minimum == 0 {
+        WarmTarget::Enis(enis.unwrap_or(WARM_ENI_TARGET))
+    } else {
+        WarmTarget::Addresses {
+            warm: AddressCount(warm),
+            minimum: AddressCount(minimum),
+        }
+    }
+}
+
+/// `MAX_ENI`: below one it counts as not set.
+pub(super) fn max_eni(values: &mut Values<'_>) -> Option<u32> {
+    values
+        .tolerated("MAX_ENI", |number| u32::try_from(number.max(0)).ok())
+        .filter(|enis| *enis >= 1)
+}
+
+/// `BERTH_MAX_PODS`: the pods that the node can run.
+pub(super) fn max_pods(values: &mut Values<'_>) -> Option<AddressCount> {
+    values
+        .bounded("BERTH_MAX_PODS", 1..=u32::from(u16::MAX))
+        .map(AddressCount)
+}
+
+/// `IP_COOLDOWN_PERIOD`, seconds. The peer's entry point refuses what is no number from zero on.
+pub(super) fn cooldown(values: &mut Values<'_>) -> Duration {
+    seconds(values, "IP_COOLDOWN_PERIOD", COOLDOWN_SECONDS)
+}
+
+/// `BERTH_RELEASE_DWELL_SECONDS`: how long a surplus must last before it is given back.
+pub(super) fn dwell(values: &mut Values<'_>) -> Duration {
+    seconds(values, "BERTH_RELEASE_DWELL_SECONDS", DWELL_SECONDS)
+}
+
+fn seconds(values: &mut Values<'_>, variable: &str, default: u32) -> Duration {
+    let seconds = values.bounded(variable, 0..=LONGEST_SECONDS).unwrap_or(default);
+    Duration::from_secs(seconds.into())
+}
+
+/// Modes of the peer that this version does not serve: said aloud instead of silently ignored.
+const UNSERVED: [&str; 8] = [
+    "ENABLE_PREFIX_DELEGATION",
+    "ENABLE_IPv6",
+    "ENABLE_POD_ENI",
+    "ENABLE_MULTI_NIC",
+    "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",
+    "ENABLE_IMDS_ONLY_MODE",
+    "DISABLE_NETWORK_RESOURCE_PROVISIONING",
+    "ANNOTATE_POD_IP",
+];
+
+/// Warns of modes that are asked for and not served.
+pub(super) fn unserved(values: &mut Values<'_>) {
+    for variable in UNSERVED {
+        if values.boolean(variable, false) {
+            values.warn(
+                variable,
+                "is not served by this version; the node runs with secondary IPv4 addresses",
+            );
+        }
+    }
+    if values
+        .raw("AWS_VPC_K8S_CNI_CONNMARK")
+        .is_some_and(|mark| !["", "0x80", "128"].contains(&mark))
+    {
+        values.warn(
+            "AWS_VPC_K8S_CNI_CONNMARK",
+            "is not served by this version; 0x80 is used",
+        );
+    }
+}

@@ -1,0 +1,567 @@
+//! The loop: one task owns the ledger, hears messages, and after each batch makes one turn.
+//!
+//! A turn: what the kernel should be like → serve those who wait → write the journal → answer → plan → begin calls.
+//! Nobody is answered before the journal holds what the answer says (7). Everything here may be killed at any line and
+//! run again.
+
+mod clock;
+mod message;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ec2::{Connection, Ec2};
+use ipamd_core::action::{Action, Effect, Fault};
+use ipamd_core::instance::{Limits, Table};
+use ipamd_core::ledger::journal::{Entry, Present};
+use ipamd_core::ledger::outcome::Happening;
+use ipamd_core::ledger::waiting::Ticket;
+use ipamd_core::ledger::{AddRequest, Added, Lease, Ledger};
+use ipamd_core::moment::Moment;
+use ipamd_core::net::pod::PodWiring;
+use ipamd_core::plan::report::Report;
+use ipamd_core::plan::{Situation, capacity, plan};
+use ipamd_core::snapshot::Node;
+use netlink::events::{Changed, Events};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::kernel::Kernel;
+use crate::server::Health;
+use crate::store::Store;
+use crate::{execute, imds, kernel, server, store};
+
+pub(crate) use message::Message;
+pub use message::Refusal;
+use message::{AddReply, DelReply};
+
+/// Messages that may wait for the owner; callers wait beyond that, each with its own deadline.
+const QUEUE: usize = 1024;
+
+/// Messages handled in one turn, so that one sync serves many and none waits long.
+const BATCH: usize = 256;
+
+/// Between a kernel event and the look: a burst is one look, and repair stays within a second.
+const KERNEL_DELAY: Duration = Duration::from_millis(300);
+
+/// While an ENI's device is awaited: events do the waking, this catches one that was lost.
+const DEVICE_DELAY: Duration = Duration::from_secs(2);
+
+/// The slow pass, for whatever no event told of.
+const SLOW_PASS: Duration = Duration::from_secs(30);
+
+/// Why the daemon could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The journal cannot be opened.
+    #[error("open the journal")]
+    Store(#[from] store::Error),
+    /// The socket cannot be served.
+    #[error("serve the socket")]
+    Server(#[from] server::Error),
+    /// The kernel refuses what every node allows.
+    #[error(
+        "get ready to change the node's network; CAP_NET_ADMIN in the host's network namespace is needed"
+    )]
+    Kernel(#[from] hostnet::Error),
+    /// Kernel events cannot be had.
+    #[error("listen to the kernel's events")]
+    Events(#[source] netlink::Error),
+    /// Signals cannot be had.
+    #[error("listen to signals")]
+    Signals(#[source] std::io::Error),
+}
+
+/// Runs until the termination signal. Leaves everything in place.
+///
+/// # Errors
+/// When it cannot start. What happens later is logged and tried again.
+pub async fn run(config: &Config) -> Result<(), Error> {
+    let (store, entries) = Store::open(&config.process.journal)?;
+    let (messages, mut inbox) = mpsc::channel(QUEUE);
+    let health = server::serve(&config.process.socket, messages.clone()).await?;
+    let boot_id = hostnet::sysctl::boot_id()?;
+    let present = Present {
+        boot_id,
+        at: clock::stamp(),
+        cooldown: config.policy.cooldown,
+    };
+    let kernel = Kernel::open()?;
+    if !hostnet::sysctl::forwards_ipv4()? {
+        tracing::error!("net.ipv4.ip_forward is 0: pods cannot be reached; set it to 1 on the node");
+    }
+    let mut daemon = Daemon::new(config, store, kernel, health, messages.clone());
+    daemon.restore(entries, &present).await?;
+    let events = Events::open().map_err(Error::Events)?;
+    tokio::spawn(kernel::watch(events, messages.clone()));
+    tokio::spawn(imds::watch(messages.clone()));
+    tokio::spawn(await_termination(messages)?);
+    while daemon.turn(&mut inbox).await {}
+    tracing::info!("ended; pods keep their network");
+    Ok(())
+}
+
+fn await_termination(messages: mpsc::Sender<Message>) -> Result<impl Future<Output = ()>, Error> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        // The owner is gone if this fails, and then it has ended already.
+        let _ = messages.send(Message::Terminate).await;
+    })
+}
+
+/// The owner of the ledger.
+struct Daemon<'a> {
+    config: &'a Config,
+    ledger: Ledger,
+    store: Store,
+    kernel: Kernel,
+    health: Health,
+    messages: mpsc::Sender<Message>,
+    ec2: Option<Ec2>,
+    limits: Option<&'static Limits>,
+    boot_id: String,
+    waiting: BTreeMap<Ticket, AddReply>,
+    /// Answers that wait for the journal.
+    answers: Vec<Answer>,
+    kernel_due: Option<Moment>,
+    slow_due: Moment,
+    wake_at: Option<Moment>,
+    report: Report,
+    trouble: Option<String>,
+    seed: u64,
+    serving: bool,
+    terminating: bool,
+}
+
+/// An answer that may be given once the journal is written.
+enum Answer {
+    Add(AddReply, Box<Lease>),
+    Del(DelReply, Option<PodWiring>),
+}
+
+impl<'a> Daemon<'a> {
+    fn new(
+        config: &'a Config,
+        store: Store,
+        kernel: Kernel,
+        health: Health,
+        messages: mpsc::Sender<Message>,
+    ) -> Self {
+        Self {
+            config,
+            ledger: Ledger::default(),
+            store,
+            kernel,
+            health,
+            messages,
+            ec2: None,
+            limits: None,
+            boot_id: String::new(),
+            waiting: BTreeMap::new(),
+            answers: Vec::new(),
+            kernel_due: None,
+            slow_due: clock::now().after(SLOW_PASS),
+            wake_at: None,
+            report: Report::default(),
+            trouble: None,
+            // Only jitter hangs on it; no two nodes boot at the same nanosecond.
+            seed: u64::try_from(clock::wall().as_nanos() & u128::from(u64::MAX)).unwrap_or_default(),
+            serving: false,
+            terminating: false,
+        }
+    }
+
+    /// The state that the journal tells, the kernel as that state wants it, and a fresh journal of this boot.
+    async fn restore(&mut self, entries: Vec<Entry>, present: &Present) -> Result<(), Error> {
+        self.boot_id.clone_from(&present.boot_id);
+        self.ledger = Ledger::restore(entries, present);
+        self.store
+            .compact(&self.ledger.entries(&self.boot_id, present.at.moment))?;
+        tracing::info!(
+            leases = self.ledger.leases().len(),
+            enis = self.ledger.enis().len(),
+            "restored"
+        );
+        if let Some(node) = self.ledger.node().cloned() {
+            self.meet(node).await;
+        }
+        Ok(())
+    }
+
+    /// Hears at least one message or a deadline, then does everything that follows. Says whether to go on.
+    async fn turn(&mut self, inbox: &mut mpsc::Receiver<Message>) -> bool {
+        let mut batch = Vec::new();
+        tokio::select! {
+            biased;
+            _ = inbox.recv_many(&mut batch, BATCH) => {}
+            () = tokio::time::sleep(self.until_deadline()) => {}
+        }
+        for message in batch {
+            self.handle(message).await;
+        }
+        let now = clock::now();
+        self.ledger.handle_time(now);
+        self.drop_those_who_left();
+        self.slow_pass(now).await;
+        self.make_kernel(now).await;
+        self.serve(now);
+        self.record();
+        self.plan(now);
+        self.tell_health(now).await;
+        !self.terminating
+    }
+
+    fn until_deadline(&self) -> Duration {
+        let due = [self.kernel_due, self.wake_at, Some(self.slow_due)]
+            .into_iter()
+            .flatten()
+            .min();
+        due.map_or(SLOW_PASS, |due| due.since(clock::now()))
+    }
+
+    async fn handle(&mut self, message: Message) {
+        match message {
+            Message::Add { request, reply } => self.handle_add(request, reply),
+            Message::Del { key, reply } => {
+                let lease = self.ledger.release(&key, &self.config.policy, clock::stamp());
+                tracing::info!(attachment = %key, known = lease.is_some(), "released");
+                self.answers
+                    .push(Answer::Del(reply, lease.map(|lease| lease.wiring)));
+            }
+            Message::Check { key, reply } => {
+                // Nobody waits for the answer any more if this fails.
+                let _ = reply.send(self.ledger.leases().get(&key).map(|lease| lease.wiring.clone()));
+            }
+            Message::Status { reply } => drop(reply.send(self.why_not_ready())),
+            Message::Explain { reply } => drop(reply.send(self.explain())),
+            Message::CallerGone => {}
+            Message::Node(node) => self.meet(*node).await,
+            Message::Outcome { action, outcome } => self.handle_outcome(&action, outcome),
+            Message::KernelChanged(changed) => self.handle_kernel_change(changed),
+            Message::Terminate => self.terminating = true,
+        }
+    }
+
+    fn handle_add(&mut self, request: AddRequest, reply: AddReply) {
+        let key = request.key.clone();
+        let capacity = self
+            .limits
+            .map(|limits| capacity(&self.config.policy, limits, 0))
+            .unwrap_or_default();
+        match self
+            .ledger
+            .add(request, &self.config.policy, capacity, clock::now())
+        {
+            Ok(Added::Given(lease)) => {
+                tracing::info!(attachment = %key, pod = %lease.pod, address = %lease.wiring.address, "given");
+                self.answers.push(Answer::Add(reply, Box::new(lease)));
+            }
+            Ok(Added::Again(lease)) => {
+                tracing::info!(attachment = %key, address = %lease.wiring.address, "given again");
+                // On record since its first answer, so there is nothing to wait for and nothing to take back.
+                drop(reply.send(Ok(lease)));
+            }
+            Ok(Added::Queued(ticket)) => {
+                tracing::info!(attachment = %key, line = self.ledger.waiting().len(), "waits for an address");
+                self.waiting.insert(ticket, reply);
+            }
+            Err(refusal) => {
+                tracing::warn!(attachment = %key, %refusal, "refused");
+                drop(reply.send(Err(refusal.into())));
+            }
+        }
+    }
+
+    fn handle_outcome(&mut self, action: &Action, outcome: Result<Effect, Fault>) {
+        match &outcome {
+            Ok(_) => tracing::info!(%action, "done"),
+            Err(fault) => tracing::warn!(%action, %fault, "failed"),
+        }
+        self.seed = self.seed.wrapping_add(1);
+        let happening = Happening {
+            now: clock::now(),
+            seed: self.seed,
+        };
+        self.ledger.handle_outcome(action, outcome, happening);
+        self.kernel_due = Some(happening.now);
+    }
+
+    fn handle_kernel_change(&mut self, changed: Changed) {
+        let now = clock::now();
+        let of_firewall = matches!(changed, Changed::Firewall | Changed::Everything);
+        if of_firewall && let Err(error) = self.kernel.handle_firewall_change() {
+            self.note_trouble(&error);
+        }
+        let awaited = self
+            .ledger
+            .enis()
+            .values()
+            .any(|record| record.serves() && record.served.is_empty());
+        let delay = if awaited && changed == Changed::Links {
+            Duration::ZERO
+        } else {
+            KERNEL_DELAY
+        };
+        let due = now.after(delay);
+        self.kernel_due = Some(self.kernel_due.map_or(due, |already| already.min(due)));
+    }
+
+    /// Learns the node's facts: what the instance can hold, and by that where to call.
+    async fn meet(&mut self, node: Node) {
+        let table = Table::builtin().ok();
+        self.limits = table.and_then(|table| table.get(&node.instance_type));
+        if self.limits.is_none() {
+            tracing::error!(
+                instance_type = node.instance_type,
+                "the limits of this instance type are not known"
+            );
+        }
+        if self.ec2.is_none() {
+            let connection = Connection {
+                region: node.region.clone(),
+                instance: node.instance.clone(),
+                timeout: self.config.process.http_timeout,
+            };
+            self.ec2 = Some(Ec2::connect(connection).await);
+        }
+        if self.ledger.node() != Some(&node) || self.kernel_due.is_none() {
+            self.kernel_due = Some(clock::now());
+        }
+        self.ledger.handle_node(node);
+    }
+
+    fn drop_those_who_left(&mut self) {
+        let ledger = &mut self.ledger;
+        self.waiting.retain(|ticket, reply| {
+            if reply.is_closed() {
+                ledger.give_up(*ticket);
+            }
+            !reply.is_closed()
+        });
+    }
+
+    async fn slow_pass(&mut self, now: Moment) {
+        if now < self.slow_due {
+            return;
+        }
+        self.slow_due = now.after(SLOW_PASS);
+        self.kernel_due = Some(now);
+        if let Err(error) = self.kernel.reap().await {
+            self.note_trouble(&error);
+        }
+    }
+
+    async fn make_kernel(&mut self, now: Moment) {
+        if self.kernel_due.is_none_or(|due| due > now) {
+            return;
+        }
+        self.kernel_due = None;
+        let (Some(wanted), Some(node)) = (self.ledger.wanted(&self.config.policy), self.ledger.node()) else {
+            return;
+        };
+        match self.kernel.make(&wanted, &self.config.policy, node).await {
+            Ok(pass) => {
+                self.ledger.handle_served(&pass.served);
+                self.trouble = None;
+                if pass.changes > 0 {
+                    tracing::info!(changes = pass.changes, "kernel made as wanted");
+                    // Looked at once more: what did not stick shows as another change.
+                    self.kernel_due = Some(now.after(KERNEL_DELAY));
+                } else if pass.incomplete {
+                    self.kernel_due = Some(now.after(DEVICE_DELAY));
+                }
+            }
+            Err(error) => {
+                self.note_trouble(&error);
+                self.kernel_due = Some(now.after(KERNEL_DELAY));
+            }
+        }
+    }
+
+    fn note_trouble(&mut self, error: &hostnet::Error) {
+        let cause = std::error::Error::source(error)
+            .map(|cause| format!(": {cause}"))
+            .unwrap_or_default();
+        tracing::error!(%error, cause, "the kernel refused");
+        self.trouble = Some(format!("{error}{cause}"));
+    }
+
+    fn serve(&mut self, now: Moment) {
+        for (ticket, outcome) in self.ledger.serve(&self.config.policy, now) {
+            let Some(reply) = self.waiting.remove(&ticket) else {
+                continue;
+            };
+            match outcome {
+                Ok(lease) => {
+                    tracing::info!(pod = %lease.pod, address = %lease.wiring.address, "given after waiting");
+                    self.answers.push(Answer::Add(reply, Box::new(lease)));
+                }
+                Err(refusal) => drop(reply.send(Err(refusal.into()))),
+            }
+        }
+    }
+
+    /// Writes what changed, then answers: in this order always.
+    fn record(&mut self) {
+        let durable = self.write();
+        for answer in std::mem::take(&mut self.answers) {
+            self.answer(answer, durable);
+        }
+        // What was taken back from callers who had gone.
+        self.write();
+        let live = self.ledger.leases().len() + self.ledger.enis().len();
+        if durable && self.store.is_long(live) {
+            let entries = self.ledger.entries(&self.boot_id, clock::now());
+            if let Err(error) = self.store.compact(&entries) {
+                tracing::error!(error = %chain(&error), "the journal cannot be compacted");
+            }
+        }
+    }
+
+    fn write(&mut self) -> bool {
+        let written = self.store.append(&self.ledger.take_entries());
+        if let Err(error) = &written {
+            tracing::error!(error = %chain(error), "the journal cannot be written");
+        }
+        written.is_ok()
+    }
+
+    /// Gives an answer, or says that it could not be made durable. A pod whose caller has gone is not left with an
+    /// address that nobody will ever delete.
+    fn answer(&mut self, answer: Answer, durable: bool) {
+        match answer {
+            Answer::Add(reply, lease) if durable => {
+                if let Err(Ok(lease)) = reply.send(Ok(*lease)) {
+                    tracing::info!(pod = %lease.pod, "caller went away; its address is taken back");
+                    self.take_back(&lease);
+                }
+            }
+            Answer::Add(reply, _) => drop(reply.send(Err(Refusal::JournalFailed))),
+            Answer::Del(reply, wiring) if durable => drop(reply.send(Ok(wiring))),
+            Answer::Del(reply, _) => drop(reply.send(Err(Refusal::JournalFailed))),
+        }
+    }
+
+    fn take_back(&mut self, lease: &Lease) {
+        let key = self
+            .ledger
+            .leases()
+            .iter()
+            .find(|(_, held)| *held == lease)
+            .map(|(key, _)| key.clone());
+        if let Some(key) = key {
+            self.ledger.release(&key, &self.config.policy, clock::stamp());
+        }
+    }
+
+    fn plan(&mut self, now: Moment) {
+        self.wake_at = None;
+        let (Some(limits), Some(ec2)) = (self.limits, self.ec2.clone()) else {
+            return;
+        };
+        let plan = plan(&Situation {
+            policy: &self.config.policy,
+            limits,
+            ledger: &self.ledger,
+            now,
+            wall: clock::wall(),
+            terminating: self.terminating,
+        });
+        self.ledger.handle_surplus(plan.surplus, now);
+        self.wake_at = plan.wake_at;
+        if plan.report != self.report {
+            tracing::debug!(report = %plan.report, "plan");
+            self.report = plan.report;
+        }
+        for action in plan.actions {
+            self.ledger.handle_begin(&action);
+            self.begin(ec2.clone(), action);
+        }
+    }
+
+    /// Begins a call once the journal holds its intent; without the journal it counts as throttled.
+    fn begin(&mut self, ec2: Ec2, action: Action) {
+        if !self.write() {
+            self.handle_outcome(
+                &action,
+                Err(Fault::Wait {
+                    code: "the journal cannot be written".to_owned(),
+                }),
+            );
+            return;
+        }
+        tracing::info!(%action, "begins");
+        self.kernel_due = Some(clock::now());
+        let messages = self.messages.clone();
+        tokio::spawn(async move {
+            let outcome = execute::execute(&ec2, &action, clock::now()).await;
+            // The owner has ended if this fails; the next daemon reads what happened.
+            let _ = messages.send(Message::Outcome { action, outcome }).await;
+        });
+    }
+
+    async fn tell_health(&mut self, now: Moment) {
+        let serving = self.why_not_ready().is_none() && (self.serving || self.ledger.has_free(now));
+        if serving != self.serving {
+            self.serving = serving;
+            tracing::info!(serving, "health");
+            self.health.set(serving).await;
+        }
+    }
+
+    /// Why an ADD could not be served even were there a free address, with the next step.
+    fn why_not_ready(&self) -> Option<String> {
+        let served = self
+            .ledger
+            .enis()
+            .values()
+            .any(|record| !record.served.is_empty());
+        match self.ledger.node() {
+            None => Some("instance metadata has not been read yet; see the log of ipamd".to_owned()),
+            Some(node) if self.limits.is_none() => Some(format!(
+                "the limits of {} are not known; upgrade Berth",
+                node.instance_type
+            )),
+            Some(_) if self.trouble.is_some() => self.trouble.clone(),
+            Some(_) if !served => {
+                let reason = self.report.to_string().replace('\n', " ");
+                Some(format!("no address is ready yet. {reason}"))
+            }
+            Some(_) => None,
+        }
+    }
+
+    fn explain(&self) -> String {
+        let state = self
+            .why_not_ready()
+            .unwrap_or_else(|| "Pods can be served.".to_owned());
+        let enis = self.ledger.enis().values().map(|record| {
+            let place = record.place().map_or("detached".to_owned(), |place| {
+                format!("device {}", place.device_index)
+            });
+            let (served, held) = (record.served.len(), record.seen.blocks.len());
+            format!(
+                "{} ({place}): {} pods, {served} of {held} blocks served.",
+                record.seen.id,
+                self.ledger.leases_on(&record.seen.id)
+            )
+        });
+        std::iter::once(state)
+            .chain(enis)
+            .chain([self.report.to_string()])
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+}
+
+/// An error with all its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,105 @@
+//! What the daemon's one task is told, and how it refuses.
+
+use std::time::Duration;
+
+use ipamd_core::action::{Action, Effect, Fault};
+use ipamd_core::id::AttachmentKey;
+use ipamd_core::ledger::{AddRequest, Lease, NotAdded};
+use ipamd_core::net::pod::PodWiring;
+use ipamd_core::snapshot::Node;
+use netlink::events::Changed;
+use tokio::sync::oneshot;
+
+/// Answers an ADD.
+pub(crate) type AddReply = oneshot::Sender<Result<Lease, Refusal>>;
+/// Answers a DEL with what was on record.
+pub(crate) type DelReply = oneshot::Sender<Result<Option<PodWiring>, Refusal>>;
+
+/// Something that happened, or that somebody asks.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// An attachment wants an address.
+    Add { request: AddRequest, reply: AddReply },
+    /// An attachment goes.
+    Del { key: AttachmentKey, reply: DelReply },
+    /// What is on record for an attachment?
+    Check {
+        key: AttachmentKey,
+        reply: oneshot::Sender<Option<PodWiring>>,
+    },
+    /// Could an ADD be served? The answer is why not.
+    Status { reply: oneshot::Sender<Option<String>> },
+    /// What do you see, want and wait for?
+    Explain { reply: oneshot::Sender<String> },
+    /// Somebody who waited may have gone.
+    CallerGone,
+    /// The node's facts.
+    Node(Box<Node>),
+    /// A call came back.
+    Outcome {
+        action: Action,
+        outcome: Result<Effect, Fault>,
+    },
+    /// The node's network changed.
+    KernelChanged(Changed),
+    /// The termination signal.
+    Terminate,
+}
+
+/// Why somebody is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It cannot even wait.
+    #[error(transparent)]
+    NotAdded(#[from] NotAdded),
+    /// It waited as long as it may.
+    #[error("no address became free within {} s", .waited.as_secs())]
+    WaitedTooLong {
+        /// How long.
+        waited: Duration,
+    },
+    /// The record cannot be made durable.
+    #[error("the journal cannot be written")]
+    JournalFailed,
+    /// The daemon ends.
+    #[error("the daemon is ending")]
+    Ending,
+}
+
+impl Refusal {
+    /// The stable code, from 100 on: CNI reserves those below.
+    #[must_use]
+    pub fn code(&self) -> u32 {
+        match self {
+            Self::NotAdded(NotAdded::NodeUnknown) => 101,
+            Self::NotAdded(NotAdded::QueueFull { .. }) => 102,
+            Self::NotAdded(NotAdded::Name(_)) => 103,
+            Self::WaitedTooLong { .. } => 104,
+            Self::JournalFailed => 105,
+            Self::Ending => 106,
+        }
+    }
+
+    /// Whether it passes by itself, so that trying again is right.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, Self::NotAdded(NotAdded::Name(_)))
+    }
+
+    /// What the operator can do.
+    #[must_use]
+    pub fn next_step(&self) -> &'static str {
+        match self {
+            Self::NotAdded(NotAdded::NodeUnknown) => {
+                "wait for instance metadata, or see why ipamd cannot read it in its log"
+            }
+            Self::NotAdded(NotAdded::QueueFull { .. }) => {
+                "schedule fewer pods on this node, or lower its max-pods"
+            }
+            Self::NotAdded(NotAdded::Name(_)) => "check AWS_VPC_K8S_CNI_VETHPREFIX",
+            Self::WaitedTooLong { .. } => "ask `ipamd explain` what the node waits for",
+            Self::JournalFailed => "make room or mend the disk below /var/run/aws-node",
+            Self::Ending => "it is tried again once the daemon is back",
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The host's network, made to be as wanted: look, compare, apply, and say what is served now.
+
+use std::collections::BTreeSet;
+
+use hostnet::nat::Nat;
+use hostnet::{Error, Routing};
+use ipamd_core::net::diff::diff;
+use ipamd_core::net::eni::Wanted;
+use ipamd_core::net::{NetState, TableId};
+use ipamd_core::policy::Policy;
+use ipamd_core::snapshot::Node;
+use netlink::events::{Changed, Events};
+use tokio::sync::mpsc;
+
+use crate::daemon::Message;
+
+/// The sockets through which the node's network is changed; the nftables one owns our table.
+pub(crate) struct Kernel {
+    routing: Routing,
+    nat: Nat,
+}
+
+/// What a pass found and did.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    /// What the kernel serves now: the ENIs whose devices are there.
+    pub(crate) served: Wanted,
+    /// How many things had to be changed.
+    pub(crate) changes: usize,
+    /// Whether an ENI's device is still missing.
+    pub(crate) incomplete: bool,
+}
+
+impl Kernel {
+    /// Opens the sockets and claims our nftables table.
+    pub(crate) fn open() -> Result<Self, Error> {
+        let routing = Routing::open().map_err(|source| Error::Netlink {
+            attempt: "open a netlink socket on the node".to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            routing,
+            nat: Nat::open()?,
+        })
+    }
+
+    /// Makes the kernel be as wanted.
+    pub(crate) async fn make(
+        &mut self,
+        wanted: &Wanted,
+        policy: &Policy,
+        node: &Node,
+    ) -> Result<Pass, Error> {
+        let tables = wanted
+            .enis
+            .iter()
+            .filter(|eni| eni.mark.is_some())
+            .map(|eni| eni.place.table());
+        let tables: BTreeSet<TableId> = tables.chain([TableId::PODS]).collect();
+        let seen = hostnet::observe::observe(&self.routing, &tables).await?;
+        let ops = diff(wanted, &seen);
+        for op in &ops {
+            tracing::info!(?op, "kernel");
+            hostnet::apply::apply(&self.routing, *op).await?;
+        }
+        let mut changes = ops.len();
+        if let Some(firewall) = wanted.firewall(&seen, policy, node) {
+            changes += usize::from(self.nat.load(&firewall)?);
+        }
+        let incomplete = wanted.without_device(&seen).next().is_some();
+        Ok(Pass {
+            served: served(wanted, &seen),
+            changes,
+            incomplete,
+        })
+    }
+
+    /// Looks whether somebody changed our nftables table.
+    pub(crate) fn handle_firewall_change(&mut self) -> Result<(), Error> {
+        self.nat.handle_change()
+    }
+
+    /// Deletes what DELs left for dead.
+    pub(crate) async fn reap(&self) -> Result<(), Error> {
+        hostnet::pod::reap(&self.routing).await
+    }
+}
+
+fn served(wanted: &Wanted, seen: &NetState) -> Wanted {
+    let mut served = wanted.clone();
+    served.enis.retain(|eni| seen.link_by_mac(eni.mac).is_some());
+    served
+}
+
+/// Tells the daemon of every change that somebody makes to the node's network.
+pub(crate) async fn watch(mut events: Events, messages: mpsc::Sender<Message>) {
+    loop {
+        let changed = match events.next().await {
+            Ok(Changed::Neighbours) => continue,
+            Ok(changed) => changed,
+            Err(error) => {
+                tracing::error!(%error, "kernel events cannot be read; only the slow pass repairs from now on");
+                return;
+            }
+        };
+        if messages.send(Message::KernelChanged(changed)).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The journal's file: append, one sync for many entries, compact by rename, cut a torn tail.
+//!
+//! A second daemon is kept out by a lock beside the file. What could not be written is kept and written with the next
+//! entries, so the file never has a gap; until then nobody is answered. A file of which not even the first line can be
+//! read is set aside under another name and never deleted.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use ipamd_core::ledger::journal::{self, Entry, NotEncoded};
+use nix::fcntl::{Flock, FlockArg};
+
+/// What can go wrong with the journal.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A step on the way to an open journal, or of writing it.
+    #[error("{attempt} {path}")]
+    Io {
+        /// What was attempted.
+        attempt: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Somebody else has the journal.
+    #[error("another ipamd holds {path}; only one may run on a node, so stop the other first")]
+    Locked {
+        /// The lock.
+        path: PathBuf,
+    },
+    /// An entry has no JSON.
+    #[error("encode an entry for {path}")]
+    Encode {
+        /// The journal.
+        path: PathBuf,
+        /// Why.
+        source: NotEncoded,
+    },
+}
+
+/// The open journal.
+#[derive(Debug)]
+pub(crate) struct Store {
+    path: PathBuf,
+    file: File,
+    /// Bytes that are known to be on disk and whole.
+    whole_bytes: u64,
+    /// What could not be written yet.
+    pending: Vec<u8>,
+    entries: usize,
+    _lock: Flock<File>,
+}
+
+impl Store {
+    /// Opens or creates the journal and reads it.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Entry>), Error> {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        std::fs::create_dir_all(folder).map_err(io("create", folder))?;
+        let lock = lock(&path.with_extension("lock"))?;
+        let bytes = match std::fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read.map_err(io("read", path))?,
+        };
+        let decoded = journal::decode(&bytes);
+        if decoded.entries.is_empty() && !bytes.is_empty() {
+            set_aside(path)?;
+        }
+        let mut options = OpenOptions::new();
+        let file = options
+            .create(true)
+            .write(true)
+            .truncate(false)
+            .open(path)
+            .map_err(io("open", path))?;
+        let whole_bytes = decoded.whole_bytes as u64;
+        file.set_len(whole_bytes)
+            .map_err(io("cut the torn tail of", path))?;
+        if whole_bytes < bytes.len() as u64 {
+            tracing::warn!(
+                cut_bytes = bytes.len() as u64 - whole_bytes,
+                "journal had a torn tail"
+            );
+        }
+        let entries = decoded.entries.len();
+        let store = Self {
+            path: path.to_owned(),
+            file,
+            whole_bytes,
+            pending: Vec::new(),
+            entries,
+            _lock: lock,
+        };
+        Ok((store, decoded.entries))
+    }
+
+    /// Appends entries and waits until they are on disk.
+    pub(crate) fn append(&mut self, entries: &[Entry]) -> Result<(), Error> {
+        for entry in entries {
+            let line = journal::encode(entry);
+            self.pending.extend(line.map_err(|source| Error::Encode {
+                path: self.path.clone(),
+                source,
+            })?);
+        }
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        // From the last whole byte on: what a failed write left behind is written over.
+        self.file
+            .seek(SeekFrom::Start(self.whole_bytes))
+            .map_err(io("seek in", &self.path))?;
+        self.file
+            .write_all(&self.pending)
+            .map_err(io("append to", &self.path))?;
+        self.file.sync_data().map_err(io("sync", &self.path))?;
+        self.whole_bytes += self.pending.len() as u64;
+        self.entries += entries.len();
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Whether the file holds so much history that it is worth writing anew.
+    pub(crate) fn is_long(&self, live: usize) -> bool {
+        /// Enough for a day of ordinary churn; a restart reads it in milliseconds.
+        const SLACK: usize = 4096;
+        self.entries > SLACK + 4 * live
+    }
+
+    /// Replaces the file by the fewest entries that say the same.
+    pub(crate) fn compact(&mut self, entries: &[Entry]) -> Result<(), Error> {
+        let fresh = self.path.with_extension("new");
+        let mut bytes = Vec::new();
+        for entry in entries {
+            let line = journal::encode(entry);
+            bytes.extend(line.map_err(|source| Error::Encode {
+                path: fresh.clone(),
+                source,
+            })?);
+        }
+        let mut file = File::create(&fresh).map_err(io("create", &fresh))?;
+        file.write_all(&bytes).map_err(io("write", &fresh))?;
+        file.sync_all().map_err(io("sync", &fresh))?;
+        std::fs::rename(&fresh, &self.path).map_err(io("rename to", &self.path))?;
+        if let Some(folder) = self.path.parent() {
+            File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(io("sync", folder))?;
+        }
+        self.file = file;
+        self.whole_bytes = bytes.len() as u64;
+        self.entries = entries.len();
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+fn lock(path: &Path) -> Result<Flock<File>, Error> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(io("open", path))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, _)| Error::Locked {
+        path: path.to_owned(),
+    })
+}
+
+fn set_aside(path: &Path) -> Result<(), Error> {
+    let aside = (0..)
+        .map(|n| path.with_extension(format!("corrupt{n}")))
+        .find(|path| !path.exists());
+    if let Some(aside) = aside {
+        std::fs::rename(path, &aside).map_err(io("set aside", path))?;
+        tracing::error!(kept = %aside.display(), "journal is not readable and was set aside");
+    }
+    Ok(())
+}
+
+fn io(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Io {
+        attempt,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boot(id: &str) -> Entry {
+        Entry::Boot { id: id.to_owned() }
+    }
+
+    #[test]
+    fn what_was_appended_is_read_back_and_a_torn_tail_is_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/journal");
+        let (mut store, entries) = Store::open(&path).unwrap();
+        assert_eq!(entries, []);
+        store.append(&[boot("a"), boot("b")]).unwrap();
+        drop(store);
+        let mut torn = OpenOptions::new().append(true).open(&path).unwrap();
+        torn.write_all(b"0123abcd 40 {\"entry\":").unwrap();
+        let (mut store, entries) = Store::open(&path).unwrap();
+        assert_eq!(entries, [boot("a"), boot("b")]);
+        store.append(&[boot("c")]).unwrap();
+        store.compact(&[boot("c")]).unwrap();
+        store.append(&[boot("d")]).unwrap();
+        drop(store);
+        assert_eq!(Store::open(&path).unwrap().1, [boot("c"), boot("d")]);
+    }
+
+    #[test]
+    fn an_unreadable_file_is_set_aside_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        std::fs::write(&path, "not a journal\n").unwrap();
+        let (_, entries) = Store::open(&path).unwrap();
+        assert_eq!(entries, []);
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join("journal.corrupt0")).unwrap(),
+            "not a journal\n"
+        );
+    }
+
+    #[test]
+    fn a_second_daemon_is_kept_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let first = Store::open(&path).unwrap();
+        assert!(matches!(Store::open(&path), Err(Error::Locked { .. })));
+        drop(first);
+        assert!(Store::open(&path).is_ok());
+    }
+}
