@@ -22,6 +22,9 @@ pub use convert::ConvertError;
 /// Where the daemon listens by default: the peer's path, so that nodes are upgraded in any order.
 pub const SOCKET: &str = "/var/run/aws-node/ipamd.sock";
 
+/// Where the shim records releases while the daemon is away, a file each, for the daemon to drain.
+pub const RELEASED: &str = "/var/run/aws-node/berth/released";
+
 /// The metadata key under which a refusal carries its stable code.
 pub const CODE: &str = "berth-code";
 

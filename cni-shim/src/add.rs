@@ -1,0 +1,95 @@
+//! ADD: ask, wire as told, print. What cannot be wired is given back.
+
+use std::path::Path;
+
+use ipamd_core::id::AttachmentKey;
+use ipamd_core::net::pod::PodWiring;
+use proto::v1;
+use serde_json::Value;
+
+use crate::client::{ADD_DEADLINE, Client, DEL_DEADLINE};
+use crate::error::CniError;
+use crate::netconf::NetConf;
+use crate::request::Request;
+use crate::{reply, tombstone};
+
+/// Makes the pod's interface.
+pub(crate) async fn add(request: &Request, conf: &NetConf) -> Result<Value, CniError> {
+    let key = key(request, conf)?;
+    let netns = request.netns.as_deref().unwrap_or_default();
+    look_at_namespace(request, netns)?;
+    let mut client = Client::connect().await?;
+    settle_old_release(&mut client, &key).await?;
+    let asked = v1::AddRequest {
+        attachment: Some((&key).into()),
+        pod: Some((&request.pod).into()),
+        netns: netns.to_owned(),
+    };
+    let answer = Client::within(ADD_DEADLINE, client.ipam.add(asked)).await;
+    let answer = answer.map_err(|status| client.failure(&status))?;
+    let missing = CniError::Answer {
+        source: proto::ConvertError::Missing { field: "wiring" },
+    };
+    let wiring =
+        PodWiring::try_from(answer.wiring.ok_or(missing)?).map_err(|source| CniError::Answer { source })?;
+    match hostnet::pod::wire(Path::new(netns), &wiring).await {
+        Ok(()) => Ok(reply::result(conf, &wiring, netns)),
+        Err(source) => {
+            release(&mut client, &key).await;
+            Err(CniError::Kernel {
+                doing: format!("wire the pod {}", request.pod),
+                source,
+            })
+        }
+    }
+}
+
+/// The attachment that the runtime speaks of. The verb table has seen to it that its parts are there.
+pub(crate) fn key(request: &Request, conf: &NetConf) -> Result<AttachmentKey, CniError> {
+    match (&request.container, &request.interface) {
+        (Some(container), Some(interface)) => Ok(AttachmentKey {
+            container: container.clone(),
+            interface: interface.clone(),
+            network: conf.network.clone(),
+        }),
+        _ => Err(CniError::Environment {
+            faults: vec!["CNI_CONTAINERID or CNI_IFNAME is missing".to_owned()],
+        }),
+    }
+}
+
+/// Nothing is asked for a namespace that is not there, or that is the node's own.
+fn look_at_namespace(request: &Request, netns: &str) -> Result<(), CniError> {
+    let doing = || "look at the pod's network namespace".to_owned();
+    let own = hostnet::pod::is_own_namespace(Path::new(netns));
+    match own.map_err(|source| CniError::Kernel {
+        doing: doing(),
+        source,
+    })? {
+        true if !request.may_use_own_namespace => Err(CniError::OwnNamespace {
+            netns: netns.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// A release of this very attachment that waits in a file must not hit the address that is asked for now.
+async fn settle_old_release(client: &mut Client, key: &AttachmentKey) -> Result<(), CniError> {
+    if !tombstone::exists(key) {
+        return Ok(());
+    }
+    let asked = v1::DelRequest {
+        attachment: Some(key.into()),
+    };
+    let answer = Client::within(DEL_DEADLINE, client.ipam.del(asked)).await;
+    answer.map_err(|status| client.failure(&status))?;
+    tombstone::remove(key)
+}
+
+/// Gives the address of a pod that could not be wired back; if that fails the runtime's DEL will.
+async fn release(client: &mut Client, key: &AttachmentKey) {
+    let asked = v1::DelRequest {
+        attachment: Some(key.into()),
+    };
+    let _ = Client::within(DEL_DEADLINE, client.ipam.del(asked)).await;
+}

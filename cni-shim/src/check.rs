@@ -1,0 +1,78 @@
+//! CHECK: compares what was answered (prevResult), what is on record (ledger) and what is (kernel), and names each
+//! difference. Changes nothing.
+
+use std::path::Path;
+
+use ipamd_core::net::pod::PodWiring;
+use proto::v1;
+use serde_json::Value;
+
+use crate::add;
+use crate::client::{CHECK_DEADLINE, Client};
+use crate::error::CniError;
+use crate::netconf::{NetConf, Version};
+use crate::request::Request;
+
+/// Checks the pod's interface.
+pub(crate) async fn check(request: &Request, conf: &NetConf) -> Result<(), CniError> {
+    if conf.version < Version::V0_4_0 {
+        return Err(CniError::VerbNeeds {
+            verb: "CHECK",
+            version: "0.4.0",
+        });
+    }
+    let missing = || CniError::Conf {
+        fault: "CHECK needs prevResult".to_owned(),
+    };
+    let expected = conf.prev_result.as_ref().ok_or_else(missing)?;
+    let key = add::key(request, conf)?;
+    let mut client = Client::connect().await?;
+    let asked = v1::CheckRequest {
+        attachment: Some((&key).into()),
+    };
+    let answer = Client::within(CHECK_DEADLINE, client.ipam.check(asked)).await;
+    let recorded = answer
+        .map_err(|status| client.failure(&status))?
+        .wiring
+        .ok_or_else(|| CniError::Unknown {
+            container: key.container.to_string(),
+            interface: key.interface.to_string(),
+        })?;
+    let wiring = PodWiring::try_from(recorded).map_err(|source| CniError::Answer { source })?;
+    let mut differences = against_result(&wiring, expected);
+    let netns = Path::new(request.netns.as_deref().unwrap_or_default());
+    let found = hostnet::pod::check::check(netns, &wiring).await;
+    let found = found.map_err(|source| CniError::Kernel {
+        doing: "look at the pod's network".to_owned(),
+        source,
+    })?;
+    differences.extend(found.iter().map(ToString::to_string));
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(CniError::Differs { differences })
+    }
+}
+
+/// What the result promises of ours and the record does not hold. Later plugins may have added to the result.
+fn against_result(wiring: &PodWiring, result: &Value) -> Vec<String> {
+    let listed = |list: &str, key: &str, wanted: &str| {
+        let items = result.get(list).and_then(Value::as_array).into_iter().flatten();
+        items
+            .into_iter()
+            .any(|item| item.get(key).and_then(Value::as_str) == Some(wanted))
+    };
+    let address = format!("{}/32", wiring.address);
+    let mut differences = Vec::new();
+    if !listed("ips", "address", &address) {
+        differences.push(format!("prevResult lacks {address}, which is on record"));
+    }
+    for name in [&wiring.host_name, &wiring.pod_name] {
+        if !listed("interfaces", "name", name.as_str()) {
+            differences.push(format!(
+                "prevResult lacks the interface {name}, which is on record"
+            ));
+        }
+    }
+    differences
+}

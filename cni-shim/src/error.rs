@@ -1,0 +1,125 @@
+//! Every failure, with its CNI code and what the operator can do. Codes below 100 are the specification's.
+
+use std::io;
+use std::path::PathBuf;
+
+use ipamd_core::id::Malformed;
+
+/// Why the plugin failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CniError {
+    /// CNI_COMMAND is none that there is.
+    #[error("CNI_COMMAND {given:?} is not ADD, DEL, CHECK, GC, STATUS or VERSION")]
+    Verb { given: String },
+    /// Environment variables are missing or unusable: all of them.
+    #[error("environment: {}", .faults.join("; "))]
+    Environment { faults: Vec<String> },
+    /// The pod's namespace is the plugin's own.
+    #[error("CNI_NETNS {netns} is the plugin's own network namespace")]
+    OwnNamespace { netns: String },
+    /// Standard input could not be read.
+    #[error("read the network configuration from standard input")]
+    Input { source: io::Error },
+    /// Standard input is no JSON object.
+    #[error("decode the network configuration")]
+    Decode { source: serde_json::Error },
+    /// A key of the configuration is missing or unusable.
+    #[error("network configuration: {fault}")]
+    Conf { fault: String },
+    /// The configuration's version is none of ours.
+    #[error("CNI version {given:?} is not supported")]
+    Version { given: String },
+    /// The verb exists from a later version on.
+    #[error("{verb} needs CNI version {version} or later")]
+    VerbNeeds {
+        verb: &'static str,
+        version: &'static str,
+    },
+    /// The daemon has no record of what the runtime asks about.
+    #[error("nothing is on record for container {container}, interface {interface}")]
+    Unknown { container: String, interface: String },
+    /// The single-threaded runtime could not be built.
+    #[error("start")]
+    Runtime { source: io::Error },
+    /// The daemon does not answer.
+    #[error("ask ipamd at {socket}: {reason}")]
+    Daemon { socket: PathBuf, reason: String },
+    /// The daemon refuses.
+    #[error("ipamd: {reason}")]
+    Refused {
+        reason: String,
+        code: u32,
+        transient: bool,
+        next_step: String,
+    },
+    /// The daemon's answer cannot be used.
+    #[error("ipamd's answer: {source}")]
+    Answer { source: proto::ConvertError },
+    /// The kernel refuses, or the pod's namespace is not as it should be.
+    #[error("{doing}")]
+    Kernel { doing: String, source: hostnet::Error },
+    /// What is does not equal what was promised.
+    #[error("check of the pod's network: {}", .differences.join("; "))]
+    Differs { differences: Vec<String> },
+    /// The release could be neither told nor recorded.
+    #[error("record the release in {path}")]
+    Tombstone { path: PathBuf, source: io::Error },
+}
+
+impl CniError {
+    /// The code of the CNI specification, or ours from 100 on.
+    pub(crate) fn code(&self) -> u32 {
+        match self {
+            Self::Version { .. } | Self::VerbNeeds { .. } => 1,
+            Self::Unknown { .. } => 3,
+            Self::Verb { .. } | Self::Environment { .. } => 4,
+            Self::Input { .. } => 5,
+            Self::Decode { .. } => 6,
+            Self::Conf { .. } => 7,
+            Self::OwnNamespace { .. } => 8,
+            Self::Daemon { .. } | Self::Tombstone { .. } | Self::Refused { transient: true, .. } => 11,
+            Self::Refused { code, .. } => *code,
+            Self::Kernel { .. } => 120,
+            Self::Differs { .. } => 121,
+            Self::Answer { .. } => 122,
+            Self::Runtime { .. } => 123,
+        }
+    }
+
+    /// What the operator can do about it.
+    pub(crate) fn next_step(&self) -> &str {
+        match self {
+            Self::Verb { .. } | Self::Environment { .. } => {
+                "the container runtime should set it; see the CNI specification"
+            }
+            Self::OwnNamespace { .. } => {
+                "give the pod a network namespace of its own, or set CNI_NETNS_OVERRIDE"
+            }
+            Self::Input { .. } => "the container runtime should write the configuration to standard input",
+            Self::Decode { .. } | Self::Conf { .. } => {
+                "mend the conflist in the runtime's CNI configuration folder"
+            }
+            Self::Version { .. } | Self::VerbNeeds { .. } => "choose a supported cniVersion in the conflist",
+            Self::Unknown { .. } => "delete the pod, so that it is made anew",
+            Self::Daemon { .. } => "see whether ipamd runs on this node, and its log",
+            Self::Refused { next_step, .. } => next_step,
+            Self::Kernel { .. } => "see the cause; the pod is tried again",
+            Self::Differs { .. } => "delete the pod, so that it is made anew",
+            Self::Answer { .. } => "bring ipamd and the plugin to versions that belong together",
+            Self::Tombstone { .. } => "make room or mend the disk below /var/run/aws-node",
+            Self::Runtime { .. } => "see whether the node runs out of memory or descriptors",
+        }
+    }
+
+    /// The causes, outermost first, in one line.
+    pub(crate) fn causes(&self) -> String {
+        let first = std::error::Error::source(self);
+        let causes = std::iter::successors(first, |cause| cause.source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    }
+}
+
+/// A fault of one environment variable, from a name that does not parse.
+pub(crate) fn bad_variable(variable: &str) -> impl FnOnce(Malformed) -> String {
+    move |malformed| format!("{variable} {malformed}")
+}
