@@ -278,8 +278,9 @@ def explicit_creation(w):
         ],
     )["NetworkInterface"]
     same("explicit addresses", [a["PrivateIpAddress"] for a in made["PrivateIpAddresses"]], ["10.0.2.20", "10.0.2.21"])
-    prefix = w.client.create_network_interface(SubnetId=w.other_subnet, Ipv4Prefixes=[{"Ipv4Prefix": "10.0.2.64/28"}])
-    same("explicit prefix", prefix["NetworkInterface"]["Ipv4Prefixes"], [{"Ipv4Prefix": "10.0.2.64/28"}])
+    block = free_block(w)
+    prefix = w.client.create_network_interface(SubnetId=w.other_subnet, Ipv4Prefixes=[{"Ipv4Prefix": block}])
+    same("explicit prefix", prefix["NetworkInterface"]["Ipv4Prefixes"], [{"Ipv4Prefix": block}])
     counted = w.client.create_network_interface(SubnetId=w.other_subnet, Ipv4PrefixCount=2)["NetworkInterface"]
     same("prefix count", len(counted["Ipv4Prefixes"]), 2)
     refused("a primary that is taken", "InvalidIPAddress.InUse", w.client.create_network_interface,
@@ -288,6 +289,13 @@ def explicit_creation(w):
     refused("more prefixes than are free", "InsufficientCidrBlocks", fill, w, "Ipv4PrefixCount")
     refused("another zone", "InvalidParameterCombination", w.client.attach_network_interface,
             NetworkInterfaceId=made["NetworkInterfaceId"], InstanceId=w.node, DeviceIndex=2)
+
+
+def free_block(w):
+    enis = w.client.describe_network_interfaces(Filters=[{"Name": "subnet-id", "Values": [w.other_subnet]}])
+    used = [ipaddress.ip_address(a["PrivateIpAddress"]) for e in enis["NetworkInterfaces"] for a in e["PrivateIpAddresses"]]
+    blocks = list(ipaddress.ip_network("10.0.2.0/24").subnets(new_prefix=28))[1:-1]
+    return str(next(b for b in blocks if not any(a in b for a in used)))
 
 
 def fill(w, member):

@@ -32,6 +32,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -47,6 +48,9 @@ use query::Params;
 
 /// The largest form that is read. EC2's own limit is not known; a thousand ids take 40 KiB.
 const FORM_BYTES: usize = 1 << 20;
+
+/// How long to wait after a failed accept: the usual cause is that file descriptors ran out, and some must come back first.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The API with what it needs.
 #[derive(Clone)]
@@ -90,7 +94,10 @@ impl Ec2 {
                     Ok((stream, peer)) => {
                         connections.spawn(self.clone().serve_connection(stream, peer));
                     }
-                    Err(error) => tracing::warn!(%error, "accepting an API connection failed"),
+                    Err(error) => {
+                        tracing::warn!(%error, "accepting an API connection failed");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
                 },
                 Some(_) = connections.join_next() => {}
             }

@@ -39,6 +39,9 @@ const TOKEN_PATH: &str = "latest/api/token";
 const TOKEN_HEADER: &str = "x-aws-ec2-metadata-token";
 const TTL_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 
+/// How long to wait after a failed accept: the usual cause is that file descriptors ran out, and some must come back first.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
 type Pretend = Arc<dyn Fn(SocketAddr) -> Option<Ipv4Addr> + Send + Sync>;
 
 /// The metadata service with what it needs.
@@ -95,7 +98,10 @@ impl Imds {
                     Ok((stream, _)) => {
                         connections.spawn(self.clone().serve_connection(stream));
                     }
-                    Err(error) => tracing::warn!(%error, "accepting a metadata connection failed"),
+                    Err(error) => {
+                        tracing::warn!(%error, "accepting a metadata connection failed");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
                 },
                 Some(_) = connections.join_next() => {}
             }

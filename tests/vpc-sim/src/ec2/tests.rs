@@ -1,7 +1,5 @@
 //! The API over loopback, byte by byte.
 
-use std::time::Duration;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;

@@ -91,10 +91,8 @@ impl Model {
             tags: create.tags.clone(),
             requester: caller.to_string(),
         };
-        let subject = match &create.client_token {
-            Some(token) => token.clone(),
-            None => format!("{caller} {}", create.subnet),
-        };
+        // Not the client token: SDKs make random ones, and a run shall be the same with the same seed.
+        let subject = format!("{caller} {}", create.subnet);
         let draw = self.chance.draw("create", &subject);
         let id = self.make_eni(now, new, draw)?;
         let visible = now + self.lag("created", id.as_str(), self.settings.delays.api_created);

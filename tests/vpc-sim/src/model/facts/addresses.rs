@@ -144,3 +144,16 @@ fn no_type_has_more_slots_than_an_unattached_eni() {
     let most = table.values().map(|info| info.ipv4_per_eni as usize).max();
     assert_eq!(most, Some(crate::model::assign::UNATTACHED_SLOTS));
 }
+
+#[test]
+fn random_client_tokens_do_not_change_what_is_chosen() {
+    let chosen = |token: &str| {
+        let mut world = World::instant();
+        let create = CreateEni {
+            client_token: Some(token.to_owned()),
+            ..CreateEni::plain(world.subnet.clone())
+        };
+        world.created(create).id
+    };
+    assert_eq!(chosen("one"), chosen("another"));
+}

@@ -37,7 +37,7 @@ fn metadata_keeps_unassigned_addresses_and_detached_enis() {
 }
 
 #[test]
-fn packets_meet_an_address_late_and_the_sender_is_known_by_it() {
+fn p11_services_know_the_sender_by_its_address_which_packets_meet_late() {
     let mut world = World::with(|delays| delays.packets = SECOND);
     let eni = world.primary().id;
     let Ok(Response::Assigned { addresses, .. }) = world.assign(&eni, Wanted::Addresses(1)) else {
