@@ -8,6 +8,7 @@ mod clock;
 mod message;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use ec2::{Connection, Ec2};
@@ -30,6 +31,7 @@ use crate::config::Config;
 use crate::kernel::Kernel;
 use crate::server::Health;
 use crate::store::Store;
+use crate::tombstones::{self, Tombstone};
 use crate::{execute, imds, kernel, server, store};
 
 pub(crate) use message::Message;
@@ -188,6 +190,7 @@ impl<'a> Daemon<'a> {
             enis = self.ledger.enis().len(),
             "restored"
         );
+        self.drain_tombstones();
         if let Some(node) = self.ledger.node().cloned() {
             self.meet(node).await;
         }
@@ -352,8 +355,24 @@ impl<'a> Daemon<'a> {
         }
         self.slow_due = now.after(SLOW_PASS);
         self.kernel_due = Some(now);
+        self.drain_tombstones();
         if let Err(error) = self.kernel.reap().await {
             self.note_trouble(&error);
+        }
+    }
+
+    /// Releases what DELs recorded while nobody listened; the records go once the journal holds the releases.
+    fn drain_tombstones(&mut self) {
+        let tombstones = tombstones::read(Path::new(proto::RELEASED));
+        for tombstone in &tombstones {
+            let known = self
+                .ledger
+                .release(&tombstone.key, &self.config.policy, clock::stamp())
+                .is_some();
+            tracing::info!(attachment = %tombstone.key, known, "released, as recorded");
+        }
+        if self.write() {
+            tombstones.iter().for_each(Tombstone::remove);
         }
     }
 

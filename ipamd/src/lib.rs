@@ -10,3 +10,4 @@ mod imds;
 mod kernel;
 mod server;
 mod store;
+mod tombstones;
