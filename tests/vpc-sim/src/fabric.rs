@@ -1,0 +1,465 @@
+//! The VPC as packets meet it: one router namespace that makes itself look like the model's [`KernelView`].
+//!
+//! Every ENI is a veth from the router into its node. There is no bridge: EC2 never asks a node who has an address,
+//! two ENIs of one node share no layer 2, and foreign MACs go nowhere. What a VPC drops is dropped and counted by ENI
+//! and reason ([`Fabric::drops`]).
+//!
+//! Invariants: the applied state is a function of the last view; nothing appears in any namespace but the fabric's,
+//! the internet's and the nodes'; a failed [`Fabric::apply`] can be repeated.
+//!
+//! Left out: IPv6 (the view has none), security groups, several route tables per subnet, DNS.
+
+mod check;
+mod dhcp;
+mod drops;
+mod eni;
+mod igw;
+mod services;
+mod settings;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use ipnet::{IpNet, Ipv4Net};
+use netlink::nft::Count;
+use netlink::{Family, MAIN_TABLE, Mark, Route, Routing, Rule};
+use nix::errno::Errno;
+
+use crate::model::id::{EniId, InstanceId, SubnetId};
+use crate::model::view::{EniView, KernelView, SubnetView};
+use check::Checks;
+use eni::{Place, Port};
+use igw::Gateway;
+
+pub use dhcp::configure_primary;
+pub use drops::{Drop, Reason};
+pub use eni::MTU_BYTES;
+pub use igw::INTERNET;
+pub use services::METADATA;
+
+/// The loopback is always link 1.
+const LOOPBACK: u32 = 1;
+
+/// Rules to subnets' route tables come after the main table, which holds the VPC's own routes.
+const SUBNET_RULE: u32 = 40_000;
+
+/// Route tables of subnets are numbered from here.
+const FIRST_SUBNET_TABLE: u32 = 1000;
+
+/// Indexes of the fabric's ends are chosen from here on, clear of those that the kernel chooses.
+const FIRST_INDEX: u32 = 10_000;
+
+/// The fabric could not be made to look like the view.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A namespace could not be made.
+    #[error("make a network namespace for the fabric; is this inside a world?")]
+    Unshare {
+        /// Why.
+        source: Errno,
+    },
+    /// A namespace could not be entered.
+    #[error("use a network namespace of the fabric")]
+    Namespace {
+        /// Why.
+        source: netlink::netns::Error,
+    },
+    /// A setting was refused.
+    #[error("write the setting {path}", path = path.display())]
+    Setting {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An ENI could not be attached.
+    #[error("attach {eni}")]
+    Attach {
+        /// Which.
+        eni: EniId,
+        /// Why.
+        source: netlink::Error,
+    },
+    /// A link, address, route, rule or neighbour was refused.
+    #[error("change the fabric's network")]
+    Kernel {
+        /// Why.
+        source: netlink::Error,
+    },
+    /// A check was refused.
+    #[error("change the fabric's checks")]
+    Firewall(#[source] netlink::nft::Error),
+    /// A device that should be there is not.
+    #[error("device {device} is not there")]
+    Lost {
+        /// Which.
+        device: String,
+    },
+    /// The view names a subnet that it does not describe.
+    #[error("{eni} is in {subnet}, which the view does not describe")]
+    UnknownSubnet {
+        /// The ENI.
+        eni: EniId,
+        /// Its subnet.
+        subnet: SubnetId,
+    },
+    /// A service could not listen.
+    #[error("listen at {address} inside the fabric")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn kernel(source: netlink::Error) -> Error {
+    Error::Kernel { source }
+}
+
+/// A running fabric. Dropping it takes every ENI away.
+///
+/// Register nodes ([`Fabric::power_on`], [`Fabric::power_off`]), then [`Fabric::apply`] each new view.
+#[derive(Debug)]
+pub struct Fabric {
+    namespace: OwnedFd,
+    routing: Routing,
+    checks: Checks,
+    gateway: Gateway,
+    nodes: BTreeMap<InstanceId, OwnedFd>,
+    cidrs: BTreeSet<Ipv4Net>,
+    subnets: BTreeMap<SubnetId, Subnet>,
+    ports: BTreeMap<EniId, Port>,
+    /// What was counted on devices that are gone.
+    past: BTreeMap<(EniId, Reason), Count>,
+    next_index: u32,
+}
+
+/// A subnet as applied.
+#[derive(Clone, Debug)]
+struct Subnet {
+    number: u32,
+    view: SubnetView,
+}
+
+impl Fabric {
+    /// A fabric without anything in it, and the internet behind it.
+    ///
+    /// # Errors
+    /// When namespaces or their contents are refused.
+    pub async fn new() -> Result<Self, Error> {
+        let namespace = settings::fresh_namespace()?;
+        settings::write(namespace.as_fd(), &settings::ROUTER)?;
+        let routing = Routing::open_in(namespace.as_fd()).map_err(kernel)?;
+        igw::bring_up_loopback(&routing).await?;
+        services::own(&routing, METADATA.into()).await?;
+        let mut checks = Checks::install(namespace.as_fd()).map_err(Error::Firewall)?;
+        let gateway = Gateway::install(&routing, &mut checks).await?;
+        Ok(Self {
+            namespace,
+            routing,
+            checks,
+            gateway,
+            nodes: BTreeMap::new(),
+            cidrs: BTreeSet::new(),
+            subnets: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            past: BTreeMap::new(),
+            next_index: FIRST_INDEX,
+        })
+    }
+
+    /// The fabric's own namespace.
+    #[must_use]
+    pub fn namespace(&self) -> BorrowedFd<'_> {
+        self.namespace.as_fd()
+    }
+
+    /// The namespace of the internet: every address of [`INTERNET`] is there.
+    #[must_use]
+    pub fn internet(&self) -> BorrowedFd<'_> {
+        self.gateway.internet()
+    }
+
+    /// Says where an instance's devices go. After a reboot, call [`Fabric::power_off`] first.
+    pub fn power_on(&mut self, instance: InstanceId, network: OwnedFd) {
+        self.nodes.insert(instance, network);
+    }
+
+    /// Takes an instance's devices away and forgets where it was. Its addresses stay assigned, and unreachable.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn power_off(&mut self, instance: &InstanceId) -> Result<(), Error> {
+        self.nodes.remove(instance);
+        let enis = self
+            .ports
+            .iter()
+            .filter(|(_, port)| port.view.instance == *instance);
+        let enis = enis.map(|(eni, _)| eni.clone()).collect();
+        self.detach(enis).await
+    }
+
+    /// Makes the namespaces look like `wanted`. ENIs of instances without power are left out.
+    ///
+    /// # Errors
+    /// When the kernel refuses something. What was done stays; calling again goes on from there.
+    pub async fn apply(&mut self, wanted: &KernelView) -> Result<(), Error> {
+        self.apply_cidrs(&wanted.vpc_cidrs).await?;
+        self.add_subnets(&wanted.subnets).await?;
+        let gone = self.ports.iter().filter(|(eni, port)| {
+            let view = wanted.enis.get(*eni);
+            !view.is_some_and(|view| port.is_same_device(view))
+        });
+        let gone = gone.map(|(eni, _)| eni.clone()).collect();
+        self.detach(gone).await?;
+        self.unassign(wanted).await?;
+        self.attach(wanted).await?;
+        self.assign(wanted).await?;
+        self.remove_subnets(&wanted.subnets).await?;
+        let public: BTreeMap<Ipv4Addr, Ipv4Addr> = wanted
+            .enis
+            .values()
+            .flat_map(|view| view.public.clone())
+            .collect();
+        self.gateway.set_public(&mut self.checks, public)
+    }
+
+    /// What was dropped so far: only what counted at all, by ENI and reason.
+    ///
+    /// # Errors
+    /// When the counters cannot be read.
+    pub fn drops(&mut self) -> Result<Vec<Drop>, Error> {
+        let mut all = self.past.clone();
+        for (eni, reason, count) in self.current()? {
+            add(&mut all, eni, reason, count);
+        }
+        Ok(all
+            .into_iter()
+            .filter(|(_, count)| count.packets > 0)
+            .map(|((eni, reason), count)| Drop {
+                eni,
+                reason,
+                packets: count.packets,
+                bytes: count.bytes,
+            })
+            .collect())
+    }
+
+    /// Listens inside the fabric, at an address that becomes the fabric's own.
+    ///
+    /// # Errors
+    /// When the address is in use.
+    pub async fn listen(&self, address: SocketAddr) -> Result<TcpListener, Error> {
+        services::own(&self.routing, address.ip()).await?;
+        services::listen(self.namespace.as_fd(), address)
+    }
+
+    /// Binds a UDP socket inside the fabric, at an address that becomes the fabric's own.
+    ///
+    /// # Errors
+    /// When the address is in use.
+    pub async fn bind(&self, address: SocketAddr) -> Result<UdpSocket, Error> {
+        services::own(&self.routing, address.ip()).await?;
+        services::bind(self.namespace.as_fd(), address)
+    }
+
+    async fn apply_cidrs(&mut self, wanted: &BTreeSet<Ipv4Net>) -> Result<(), Error> {
+        if *wanted == self.cidrs {
+            return Ok(());
+        }
+        for cidr in wanted.difference(&self.cidrs) {
+            let nowhere = Route::blackhole(IpNet::V4(*cidr), MAIN_TABLE);
+            self.routing.replace_route(&nowhere).await.map_err(kernel)?;
+        }
+        for cidr in self.cidrs.difference(wanted) {
+            let nowhere = Route::blackhole(IpNet::V4(*cidr), MAIN_TABLE);
+            ignore_gone(self.routing.delete_route(&nowhere).await)?;
+        }
+        self.checks.set_cidrs(wanted).map_err(Error::Firewall)?;
+        self.cidrs.clone_from(wanted);
+        Ok(())
+    }
+
+    async fn add_subnets(&mut self, wanted: &BTreeMap<SubnetId, SubnetView>) -> Result<(), Error> {
+        for (id, view) in wanted {
+            let known = self.subnets.get(id);
+            if known.is_some_and(|known| known.view == *view) {
+                continue;
+            }
+            let number = known.map_or_else(|| self.free_subnet_number(), |known| known.number);
+            self.checks
+                .add_subnet(number, view.cidr)
+                .map_err(Error::Firewall)?;
+            ignore_exists(self.routing.add_rule(&subnet_rule(number)).await)?;
+            let to_internet = self.gateway.route(subnet_table(number));
+            if view.internet {
+                self.routing.replace_route(&to_internet).await.map_err(kernel)?;
+            } else {
+                ignore_gone(self.routing.delete_route(&to_internet).await)?;
+            }
+            let view = view.clone();
+            self.subnets.insert(id.clone(), Subnet { number, view });
+        }
+        Ok(())
+    }
+
+    async fn remove_subnets(&mut self, wanted: &BTreeMap<SubnetId, SubnetView>) -> Result<(), Error> {
+        let gone = self.subnets.iter().filter(|(id, _)| !wanted.contains_key(*id));
+        let gone: Vec<(SubnetId, u32)> = gone.map(|(id, subnet)| (id.clone(), subnet.number)).collect();
+        for (id, number) in gone {
+            ignore_gone(self.routing.delete_rule(&subnet_rule(number)).await)?;
+            let to_internet = self.gateway.route(subnet_table(number));
+            ignore_gone(self.routing.delete_route(&to_internet).await)?;
+            self.checks.remove_subnet(number).map_err(Error::Firewall)?;
+            self.subnets.remove(&id);
+        }
+        Ok(())
+    }
+
+    async fn detach(&mut self, enis: BTreeSet<EniId>) -> Result<(), Error> {
+        if enis.is_empty() {
+            return Ok(());
+        }
+        for (eni, reason, count) in self.current()? {
+            if enis.contains(&eni) {
+                add(&mut self.past, eni, reason, count);
+            }
+        }
+        for eni in &enis {
+            if let Some(port) = self.ports.get(eni) {
+                eni::doom(&self.routing, port.index).await?;
+                self.checks.remove(&port.checked).map_err(Error::Firewall)?;
+            }
+            self.ports.remove(eni);
+        }
+        ignore_gone(self.routing.delete_group(eni::DOOMED).await)
+    }
+
+    async fn attach(&mut self, wanted: &KernelView) -> Result<(), Error> {
+        for (eni, view) in &wanted.enis {
+            if self.ports.contains_key(eni) {
+                continue;
+            }
+            let Some(node) = self.nodes.get(&view.instance) else {
+                continue;
+            };
+            let subnet = self
+                .subnets
+                .get(&view.subnet)
+                .ok_or_else(|| Error::UnknownSubnet {
+                    eni: eni.clone(),
+                    subnet: view.subnet.clone(),
+                })?;
+            let place = Place {
+                eni,
+                view,
+                subnet: &subnet.view,
+                subnet_number: subnet.number,
+                node: node.as_fd(),
+                index: self.next_index,
+            };
+            self.next_index += 1;
+            let checked = place.checked();
+            self.checks.add(&checked).map_err(Error::Firewall)?;
+            if let Err(error) = place.attach(&self.routing, &checked.device).await {
+                self.checks.remove(&checked).map_err(Error::Firewall)?;
+                ignore_gone(self.routing.delete_link(place.index).await)?;
+                return Err(error);
+            }
+            let port = Port {
+                view: view.clone(),
+                index: place.index,
+                checked,
+                routed: BTreeSet::new(),
+            };
+            self.ports.insert(eni.clone(), port);
+        }
+        Ok(())
+    }
+
+    async fn unassign(&mut self, wanted: &KernelView) -> Result<(), Error> {
+        for (eni, port) in &mut self.ports {
+            if let Some(view) = wanted.enis.get(eni) {
+                port.unassign(&self.routing, &eni::assigned(view)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn assign(&mut self, wanted: &KernelView) -> Result<(), Error> {
+        for (eni, port) in &mut self.ports {
+            let Some(view) = wanted.enis.get(eni) else {
+                continue;
+            };
+            port.assign(&self.routing, &eni::assigned(view)).await?;
+            let on = view.source_dest_check;
+            if port.checked.source_check != on {
+                let device = &port.checked.device;
+                self.checks
+                    .set_source_check(device, on)
+                    .map_err(Error::Firewall)?;
+                port.checked.source_check = on;
+            }
+            port.view = EniView::clone(view);
+        }
+        Ok(())
+    }
+
+    /// What the devices that are there have counted.
+    fn current(&mut self) -> Result<Vec<(EniId, Reason, Count)>, Error> {
+        let counts = self.checks.counts().map_err(Error::Firewall)?;
+        let owner = |device: &str| {
+            let mut ports = self.ports.iter();
+            ports
+                .find(|(_, port)| port.checked.device == device)
+                .map(|(eni, _)| eni.clone())
+        };
+        Ok(counts
+            .into_iter()
+            .filter_map(|(device, reason, count)| Some((owner(&device)?, reason, count)))
+            .collect())
+    }
+
+    fn free_subnet_number(&self) -> u32 {
+        let highest = self.subnets.values().map(|subnet| subnet.number).max();
+        highest.unwrap_or(0) + 1
+    }
+}
+
+fn add(all: &mut BTreeMap<(EniId, Reason), Count>, eni: EniId, reason: Reason, count: Count) {
+    let sum = all.entry((eni, reason)).or_default();
+    sum.packets += count.packets;
+    sum.bytes += count.bytes;
+}
+
+fn subnet_table(number: u32) -> u32 {
+    FIRST_SUBNET_TABLE + number
+}
+
+fn subnet_rule(number: u32) -> Rule {
+    Rule {
+        mark: Some(Mark {
+            value: number,
+            mask: u32::MAX,
+        }),
+        ..Rule::new(Family::V4, SUBNET_RULE, subnet_table(number))
+    }
+}
+
+fn ignore_gone(result: Result<(), netlink::Error>) -> Result<(), Error> {
+    match result {
+        Err(error) if !error.is_gone() => Err(kernel(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn ignore_exists(result: Result<(), netlink::Error>) -> Result<(), Error> {
+    match result {
+        Err(error) if !error.is_exists() => Err(kernel(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
