@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ec2::{Connection, Ec2};
 use ipamd_core::action::{Action, Effect, Fault};
+use ipamd_core::address::AddressCount;
 use ipamd_core::instance::{Limits, Table};
 use ipamd_core::ledger::journal::{Entry, Present};
 use ipamd_core::ledger::outcome::Happening;
@@ -52,6 +53,9 @@ const DEVICE_DELAY: Duration = Duration::from_secs(2);
 
 /// The slow pass, for whatever no event told of.
 const SLOW_PASS: Duration = Duration::from_secs(30);
+
+/// The line's length before the instance type is known: as many pods as EKS lets any node run.
+const UNKNOWN_CAPACITY: AddressCount = AddressCount(250);
 
 /// Why the daemon could not run.
 #[derive(Debug, thiserror::Error)]
@@ -256,7 +260,7 @@ impl<'a> Daemon<'a> {
         let capacity = self
             .limits
             .map(|limits| capacity(&self.config.policy, limits, 0))
-            .unwrap_or_default();
+            .unwrap_or(UNKNOWN_CAPACITY);
         match self
             .ledger
             .add(request, &self.config.policy, capacity, clock::now())

@@ -244,7 +244,7 @@ impl Ledger {
         self.free(now).next().is_some()
     }
 
-    /// Asks for an address. The same attachment gets the same answer again.
+    /// Asks for an address. The same attachment gets the same answer again; before the node is known, requests wait.
     ///
     /// # Errors
     /// [`NotAdded`]: nothing changed.
@@ -257,9 +257,6 @@ impl Ledger {
     ) -> Result<Added, NotAdded> {
         if let Some(lease) = self.leases.get(&request.key) {
             return Ok(Added::Again(lease.clone()));
-        }
-        if self.node.is_none() {
-            return Err(NotAdded::NodeUnknown);
         }
         // Nobody overtakes those who wait.
         let free = self.free(now).next().filter(|_| self.waiting.is_empty());

@@ -136,6 +136,16 @@ pub fn enter_world() -> Result<World, Error> {
     std::process::exit(code);
 }
 
+/// Whether this process is inside a world already, or one of its parts: what must happen on the machine itself, such
+/// as a build, has happened.
+#[must_use]
+pub fn is_inside() -> bool {
+    let part = std::env::args()
+        .nth(1)
+        .is_some_and(|first| first.starts_with(ROLE_PREFIX));
+    part || std::env::var_os(INSIDE).is_some()
+}
+
 impl World {
     /// A directory for files that vanish with the run.
     #[must_use]

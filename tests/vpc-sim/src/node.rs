@@ -245,23 +245,36 @@ impl Node {
     /// # Errors
     /// When the node refuses it.
     pub async fn add_pod(&self, pod: &str) -> Result<OwnedFd, Error> {
+        self.pod_role("pod", pod).await?;
+        netlink::netns::open(&self.path(&pod::path(pod))).map_err(|source| Error::Namespace {
+            node: self.spec.name.clone(),
+            source,
+        })
+    }
+
+    /// Lets go of a pod's network namespace, as a runtime does when the pod ends.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub async fn remove_pod(&self, pod: &str) -> Result<(), Error> {
+        self.pod_role("pod-gone", pod).await
+    }
+
+    async fn pod_role(&self, role: &str, pod: &str) -> Result<(), Error> {
         let mut command = Command::new(this_program());
         command.arg(format!("{ROLE_PREFIX}enter"));
-        command.args([&self.holder.to_string(), "pod", pod]);
+        command.args([&self.holder.to_string(), role, pod]);
         let output = command
             .output()
             .await
             .map_err(|source| self.failed(pod, source))?;
-        if !output.status.success() {
-            return Err(Error::Pod {
-                node: self.spec.name.clone(),
-                pod: pod.to_owned(),
-                reason: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-            });
+        if output.status.success() {
+            return Ok(());
         }
-        netlink::netns::open(&self.path(&pod::path(pod))).map_err(|source| Error::Namespace {
+        Err(Error::Pod {
             node: self.spec.name.clone(),
-            source,
+            pod: pod.to_owned(),
+            reason: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         })
     }
 

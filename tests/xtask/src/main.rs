@@ -1,11 +1,16 @@
-//! `xtask`: what the workspace's own commands do: `cargo demo`, `cargo bench-all`, `cargo gen`, and the builds behind.
+//! `xtask`: what the workspace's own commands do: `cargo demo`, `cargo gen`, and the builds behind them.
 
+mod build;
+mod demo;
 mod r#gen;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use vpc_sim::binaries::{Binaries, Profile};
+use vpc_sim::holder;
 
 /// The workspace's own commands.
 #[derive(Parser)]
@@ -16,6 +21,21 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Build the binaries that demo, tests and benches use
+    Build {
+        /// Quickly, not as shipped
+        #[arg(long)]
+        dev: bool,
+    },
+    /// Run the main job in a simulated VPC
+    Demo {
+        /// One seed tells one story
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// With binaries built quickly, not as shipped
+        #[arg(long)]
+        dev: bool,
+    },
     /// Make what is generated and checked in
     Gen {
         /// Compare only, and fail where it is stale
@@ -24,10 +44,50 @@ enum Command {
     },
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().command {
-        Command::Gen { check } => r#gen::run(&root()?, check),
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "the last word of a command that failed")]
+            {
+                eprintln!("xtask: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn run() -> Result<ExitCode> {
+    // A part of a world takes other arguments, and takes over here.
+    if std::env::args()
+        .nth(1)
+        .is_some_and(|first| first.starts_with(holder::ROLE_PREFIX))
+    {
+        holder::enter_world()?;
+    }
+    let root = root()?;
+    match Arguments::parse().command {
+        Command::Build { dev } => build::build(&root, profile(dev)).map(|_| ExitCode::SUCCESS),
+        Command::Gen { check } => r#gen::run(&root, check).map(|()| ExitCode::SUCCESS),
+        Command::Demo { seed, dev } => {
+            let binaries = binaries(&root, profile(dev))?;
+            let world = holder::enter_world()?;
+            demo::run(&world, &root, &binaries, seed)
+        }
+    }
+}
+
+/// On the machine itself cargo builds what is stale; inside a world there is no network and no need.
+fn binaries(root: &Path, profile: Profile) -> Result<Binaries> {
+    if holder::is_inside() {
+        Ok(build::expected(root, profile))
+    } else {
+        build::build(root, profile)
+    }
+}
+
+fn profile(dev: bool) -> Profile {
+    if dev { Profile::Dev } else { Profile::Release }
 }
 
 fn root() -> Result<PathBuf> {

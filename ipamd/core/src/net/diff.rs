@@ -64,7 +64,11 @@ pub fn diff(wanted: &Wanted, seen: &NetState) -> Vec<NetOp> {
         }
     }
     let routes = wanted.routes(seen);
-    ops.extend(routes.difference(&seen.routes).copied().map(NetOp::SetRoute));
+    let missing = || routes.difference(&seen.routes).copied();
+    // The kernel takes a gateway only when a route says how to reach it.
+    let by_gateway = |route: &Route| matches!(route.via, Via::Gateway { .. });
+    ops.extend(missing().filter(|route| !by_gateway(route)).map(NetOp::SetRoute));
+    ops.extend(missing().filter(by_gateway).map(NetOp::SetRoute));
     let rules = wanted.rules();
     ops.extend(rules.difference(&seen.rules).copied().map(NetOp::AddRule));
     let stale_rules = seen
@@ -220,6 +224,10 @@ mod tests {
                 NetOp::AddAddress { index, address } => drop(state.addresses.insert((index, address))),
                 NetOp::RemoveAddress { index, address } => drop(state.addresses.remove(&(index, address))),
                 NetOp::SetRoute(route) => {
+                    if let Via::Gateway { gateway, .. } = route.via {
+                        let reachable = |other: &Route| other.table == route.table && other.to == gateway.into();
+                        assert!(state.routes.iter().any(reachable), "the kernel would refuse {route:?}");
+                    }
                     let blackhole = route.via == Via::Blackhole;
                     state.routes.retain(|other| {
                         other.table != route.table

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nix::mount::MsFlags;
+use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
 
 use super::Error;
@@ -26,4 +26,14 @@ pub(super) fn create(name: &str) -> Result<(), Error> {
         source,
     })?;
     mount_on("/proc/self/ns/net", &path, None, MsFlags::MS_BIND)
+}
+
+/// Lets go of the namespace, as a runtime does when a pod ends. It lives as long as somebody else holds it.
+pub(super) fn remove(name: &str) -> Result<(), Error> {
+    let path = path(name);
+    umount2(&path, MntFlags::MNT_DETACH).map_err(|source| Error::System {
+        attempt: "unmount a pod's network namespace",
+        source,
+    })?;
+    std::fs::remove_file(&path).map_err(|source| file("remove", &path, source))
 }

@@ -36,6 +36,10 @@ pub(super) fn play(part: &str, program: &OsStr, arguments: &[OsString]) -> Resul
             arrive(process(holder)?, "")?;
             pod::create(text(name)?).map(|()| 0)
         }
+        ("pod-gone", [holder, name]) => {
+            arrive(process(holder)?, "")?;
+            pod::remove(text(name)?).map(|()| 0)
+        }
         _ => Err(Error::Arguments(format!("{ROLE_PREFIX}{part}"))),
     }
 }

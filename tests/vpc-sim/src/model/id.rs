@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 /// A text that is not an identifier of the wanted kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid id: \"{text}\" (expecting \"{prefix}-...\")")]
+#[error("Invalid id: \"{text}\" (expecting \"{prefix}-...\")")]
 pub struct MalformedId {
     /// What was given.
     pub text: String,

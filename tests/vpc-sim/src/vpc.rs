@@ -1,0 +1,323 @@
+//! A running VPC: the cloud, the fabric, the nodes with their daemons, and an internet that says whom it saw.
+//!
+//! Built from a [`Scenario`]; everything ends when it is dropped, and with the process in any case.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, watch};
+use tokio::task::AbortHandle;
+
+use crate::cloud::{Cloud, CloudGone};
+use crate::ec2::{Ec2, Identify};
+use crate::fabric::{self, Drop as FabricDrop, Fabric, METADATA, configure_primary};
+use crate::holder::World;
+use crate::imds::Imds;
+use crate::model::Model;
+use crate::model::id::{InstanceId, SubnetId};
+use crate::model::instance::Launch;
+use crate::model::response::Zone;
+use crate::model::settings::{Delays, Settings};
+use crate::model::setup::SetupError;
+use crate::model::subnet::NewSubnet;
+use crate::model::view::KernelView;
+use crate::node::{self, Node, NodeSpec, ReversePath};
+use crate::probe::{self, Responder};
+use crate::scenario::{Pace, Scenario};
+
+pub mod machine;
+
+use machine::Machine;
+
+/// Where the internet answers: an address of TEST-NET-2 (RFC 5737).
+pub const INTERNET: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)), PROBE_PORT);
+
+/// The echo port (RFC 862), where every responder of ours listens.
+pub const PROBE_PORT: u16 = 7;
+
+/// Instances get their primary ENI at launch; its device is late by the model's delays at most.
+const BOOT_LIMIT: Duration = Duration::from_secs(30);
+
+/// How many times faster than real EC2 a brisk one is.
+const BRISK: u32 = 10;
+
+/// Why there is no VPC.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The model refuses the scenario.
+    #[error("set up {what} of the scenario")]
+    Setup {
+        /// Which part.
+        what: String,
+        /// Why.
+        source: SetupError,
+    },
+    /// The fabric cannot be made.
+    #[error("make the VPC's network")]
+    Fabric(#[from] fabric::Error),
+    /// A node cannot be booted.
+    #[error(transparent)]
+    Node(#[from] node::Error),
+    /// A responder cannot be started.
+    #[error(transparent)]
+    Probe(#[from] probe::Error),
+    /// The cloud's task ended.
+    #[error(transparent)]
+    Cloud(#[from] CloudGone),
+    /// A socket cannot be used.
+    #[error("serve {what}")]
+    Serve {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A node's network never came.
+    #[error("the primary ENI of node {node} did not arrive within {} s", BOOT_LIMIT.as_secs())]
+    NoPrimary {
+        /// Which node.
+        node: String,
+    },
+}
+
+/// A running VPC.
+#[derive(Debug)]
+pub struct Vpc {
+    cloud: Cloud,
+    fabric: Arc<Mutex<Fabric>>,
+    machines: BTreeMap<String, Machine>,
+    endpoint: SocketAddr,
+    _internet: Responder,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Drop for Vpc {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Vpc {
+    /// Builds a VPC and boots its nodes; their daemons are not started.
+    ///
+    /// # Errors
+    /// What the model or the kernel refused.
+    pub async fn start(world: &World, scenario: &Scenario) -> Result<Self, Error> {
+        let (model, instances) = model(scenario)?;
+        let cloud = Cloud::start(model);
+        let mut fabric = Fabric::new().await?;
+        let mut nodes = BTreeMap::new();
+        for (wanted, instance) in scenario.nodes.iter().zip(&instances) {
+            let spec = NodeSpec {
+                reverse_path: reverse_path(wanted.rp_filter),
+                ..NodeSpec::new(&wanted.name)
+            };
+            let node = Node::start(world, spec).await?;
+            fabric.power_on(instance.clone(), duplicate(&node)?);
+            nodes.insert(wanted.name.clone(), (node, instance.clone()));
+        }
+        let metadata = listener(fabric.listen(SocketAddr::new(METADATA.into(), 80)).await?)?;
+        let endpoint = SocketAddr::new(endpoint_address(scenario).into(), 80);
+        let api = listener(fabric.listen(endpoint).await?)?;
+        let internet = Responder::start("internet", fabric.internet(), INTERNET)?;
+        let fabric = Arc::new(Mutex::new(fabric));
+        let tasks = vec![
+            tokio::spawn(follow(cloud.kernel_view(), Arc::clone(&fabric))).abort_handle(),
+            tokio::spawn(Imds::new(cloud.clone()).serve(metadata)).abort_handle(),
+            tokio::spawn(Ec2::new(cloud.clone(), Identify::SourceAddress).serve(api)).abort_handle(),
+        ];
+        let mut machines = BTreeMap::new();
+        for (name, (node, instance)) in nodes {
+            let primary = boot(&node, &instance, &cloud).await?;
+            let wanted = scenario.nodes.iter().find(|wanted| wanted.name == name);
+            let own = wanted.map(|wanted| wanted.env.clone()).unwrap_or_default();
+            let mut env = scenario.env.clone();
+            env.extend(own);
+            env.entry("AWS_ENDPOINT_URL_EC2".to_owned())
+                .or_insert_with(|| format!("http://{endpoint}"));
+            machines.insert(name, Machine::new(node, instance, primary, env));
+        }
+        Ok(Self {
+            cloud,
+            fabric,
+            machines,
+            endpoint,
+            _internet: internet,
+            tasks,
+        })
+    }
+
+    /// The EC2 side: faults, calls, changes.
+    #[must_use]
+    pub fn cloud(&self) -> &Cloud {
+        &self.cloud
+    }
+
+    /// The nodes, by name.
+    #[must_use]
+    pub fn machines(&self) -> &BTreeMap<String, Machine> {
+        &self.machines
+    }
+
+    /// Where nodes reach the EC2 API.
+    #[must_use]
+    pub fn endpoint(&self) -> SocketAddr {
+        self.endpoint
+    }
+
+    /// The fabric, for whoever needs a socket in it or asks from the internet.
+    #[must_use]
+    pub fn fabric(&self) -> &Mutex<Fabric> {
+        &self.fabric
+    }
+
+    /// What the VPC dropped so far, by ENI and reason.
+    ///
+    /// # Errors
+    /// When the counters cannot be read.
+    pub async fn drops(&self) -> Result<Vec<FabricDrop>, Error> {
+        Ok(self.fabric.lock().await.drops()?)
+    }
+}
+
+/// Makes the fabric follow the cloud.
+async fn follow(mut views: watch::Receiver<KernelView>, fabric: Arc<Mutex<Fabric>>) {
+    loop {
+        let view = views.borrow_and_update().clone();
+        if let Err(error) = fabric.lock().await.apply(&view).await {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::error!(%error, cause, "the fabric cannot be made as wanted");
+        }
+        if views.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits for the primary ENI's device and gives it what DHCP would.
+async fn boot(node: &Node, instance: &InstanceId, cloud: &Cloud) -> Result<Ipv4Addr, Error> {
+    let mut views = cloud.kernel_view();
+    let no_primary = || Error::NoPrimary {
+        node: node.name().to_owned(),
+    };
+    let arrived = async {
+        loop {
+            let view = views.borrow_and_update().clone();
+            let primary = view
+                .enis
+                .values()
+                .find(|eni| eni.instance == *instance && eni.device_index == 0 && eni.network_card == 0);
+            let subnet = primary.and_then(|eni| view.subnets.get(&eni.subnet));
+            // The view may be ahead of the fabric by a moment; then the next one, or the bound, decides.
+            if let (Some(eni), Some(subnet)) = (primary, subnet) {
+                match configure_primary(node.network(), eni, subnet).await {
+                    Ok(()) => return Ok(eni.primary),
+                    Err(fabric::Error::Lost { .. }) => tokio::task::yield_now().await,
+                    Err(error) => return Err(error.into()),
+                }
+            } else if views.changed().await.is_err() {
+                return Err(Error::Cloud(CloudGone));
+            }
+        }
+    };
+    tokio::time::timeout(BOOT_LIMIT, arrived)
+        .await
+        .map_err(|_| no_primary())?
+}
+
+fn model(scenario: &Scenario) -> Result<(Model, Vec<InstanceId>), Error> {
+    let mut model = Model::new(settings(scenario), scenario.vpc);
+    let setup = |what: String| move |source| Error::Setup { what, source };
+    let mut subnets: BTreeMap<&str, SubnetId> = BTreeMap::new();
+    let mut zones: Vec<&str> = scenario
+        .subnets
+        .iter()
+        .map(|subnet| subnet.zone.as_str())
+        .collect();
+    zones.sort_unstable();
+    zones.dedup();
+    for subnet in &scenario.subnets {
+        let number = zones
+            .iter()
+            .position(|zone| *zone == subnet.zone)
+            .map_or(0, |index| index + 1);
+        let new = NewSubnet {
+            cidr: subnet.cidr,
+            zone: Zone {
+                name: subnet.zone.clone(),
+                id: format!("use1-az{number}"),
+            },
+            internet: true,
+            tags: [("Name".to_owned(), subnet.name.clone())].into(),
+        };
+        let id = model
+            .add_subnet(new)
+            .map_err(setup(format!("subnet {}", subnet.name)))?;
+        subnets.insert(&subnet.name, id);
+    }
+    let mut instances = Vec::new();
+    for node in &scenario.nodes {
+        let (Ok(kind), Some(subnet)) = (node.instance_type.parse(), subnets.get(node.subnet.as_str())) else {
+            // The scenario was checked for both.
+            continue;
+        };
+        let tags = [("Name".to_owned(), node.name.clone())].into();
+        let launch = Launch {
+            public: true,
+            tags,
+            ..Launch::plain(kind, subnet.clone())
+        };
+        let launched = model.launch(Duration::ZERO, &launch);
+        instances.push(launched.map_err(setup(format!("node {}", node.name)))?);
+    }
+    Ok((model, instances))
+}
+
+fn settings(scenario: &Scenario) -> Settings {
+    let mut settings = match scenario.ec2 {
+        Pace::Real => Settings::seeded(scenario.seed),
+        Pace::Brisk => {
+            let delays = Delays::default().faster(BRISK);
+            Settings {
+                delays,
+                ..Settings::seeded(scenario.seed)
+            }
+        }
+        Pace::Instant => Settings::instant(scenario.seed),
+    };
+    settings.epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    settings
+}
+
+/// One of the last addresses of the VPC, which scenarios leave free: an interface endpoint, as AWS calls it.
+fn endpoint_address(scenario: &Scenario) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(scenario.vpc.broadcast()).saturating_sub(4))
+}
+
+fn reverse_path(value: u8) -> ReversePath {
+    match value {
+        0 => ReversePath::Off,
+        1 => ReversePath::Strict,
+        _ => ReversePath::Loose,
+    }
+}
+
+fn duplicate(node: &Node) -> Result<std::os::fd::OwnedFd, Error> {
+    let copy = node.network().try_clone_to_owned();
+    copy.map_err(|source| Error::Serve {
+        what: "a node's network",
+        source,
+    })
+}
+
+fn listener(listener: std::net::TcpListener) -> Result<TcpListener, Error> {
+    TcpListener::from_std(listener).map_err(|source| Error::Serve {
+        what: "HTTP in the fabric",
+        source,
+    })
+}

@@ -1,0 +1,166 @@
+//! A node of a running VPC: the instance, the daemon that runs on it, and the pods that the runtime would make.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::process::Child;
+use tokio::sync::Mutex;
+
+use crate::model::id::InstanceId;
+use crate::node::{self, Node};
+
+/// Where the daemon listens, as the node's own `/run` has it.
+const SOCKET: &str = "/run/aws-node/ipamd.sock";
+
+/// A daemon opens its socket before it does anything else; one that needs longer is stuck.
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// Between two looks at a file that should appear.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// What could not be done to a daemon.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It could not be started.
+    #[error(transparent)]
+    Node(#[from] node::Error),
+    /// It ended at once.
+    #[error("ipamd on node {node} ended at once with {status}; its log: {log}")]
+    Ended {
+        /// Where.
+        node: String,
+        /// How.
+        status: std::process::ExitStatus,
+        /// What it wrote.
+        log: String,
+    },
+    /// It never listened.
+    #[error("ipamd on node {node} did not listen within {} s", START_LIMIT.as_secs())]
+    Silent {
+        /// Where.
+        node: String,
+    },
+    /// It could not be killed or waited for.
+    #[error("end ipamd on node {node}")]
+    End {
+        /// Where.
+        node: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// A node of a running VPC.
+#[derive(Debug)]
+pub struct Machine {
+    node: Node,
+    instance: InstanceId,
+    primary: Ipv4Addr,
+    env: BTreeMap<String, String>,
+    daemon: Mutex<Option<Child>>,
+}
+
+impl Machine {
+    pub(super) fn new(
+        node: Node,
+        instance: InstanceId,
+        primary: Ipv4Addr,
+        env: BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            node,
+            instance,
+            primary,
+            env,
+            daemon: Mutex::new(None),
+        }
+    }
+
+    /// The node itself.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Its instance.
+    #[must_use]
+    pub fn instance(&self) -> &InstanceId {
+        &self.instance
+    }
+
+    /// Its own address.
+    #[must_use]
+    pub fn primary(&self) -> Ipv4Addr {
+        self.primary
+    }
+
+    /// Starts the daemon with the scenario's settings and these, and waits until its socket is there.
+    ///
+    /// # Errors
+    /// When it cannot be started, ends at once or never listens.
+    pub async fn start_ipamd(&self, program: &Path, more: &[(&str, &str)]) -> Result<(), Error> {
+        let socket = self.node.path(Path::new(SOCKET));
+        // A dead daemon's socket must not look like the new one's.
+        drop(std::fs::remove_file(&socket));
+        let mut env = self.env.clone();
+        env.entry("AWS_VPC_K8S_CNI_LOG_FILE".to_owned())
+            .or_insert_with(|| "stderr".to_owned());
+        env.extend(
+            more.iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
+        );
+        let mut child = self.node.daemon("ipamd", &program.to_string_lossy(), &[], &env)?;
+        let name = || self.node.name().to_owned();
+        let listening = async {
+            loop {
+                let ended = child
+                    .try_wait()
+                    .map_err(|source| Error::End { node: name(), source })?;
+                if let Some(status) = ended {
+                    let log = std::fs::read_to_string(self.node.log("ipamd")).unwrap_or_default();
+                    return Err(Error::Ended {
+                        node: name(),
+                        status,
+                        log,
+                    });
+                }
+                if socket.exists() {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let started = tokio::time::timeout(START_LIMIT, listening).await;
+        started.map_err(|_| Error::Silent { node: name() })??;
+        *self.daemon.lock().await = Some(child);
+        Ok(())
+    }
+
+    /// Kills the daemon as the kernel would: at once, wherever it is.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn kill_ipamd(&self) -> Result<(), Error> {
+        let failed = |source| Error::End {
+            node: self.node.name().to_owned(),
+            source,
+        };
+        match self.daemon.lock().await.take() {
+            Some(mut child) => child.kill().await.map_err(failed),
+            None => Ok(()),
+        }
+    }
+
+    /// The process that stands for the daemon, as the simulator numbers processes.
+    pub async fn ipamd_process(&self) -> Option<u32> {
+        self.daemon.lock().await.as_ref().and_then(Child::id)
+    }
+
+    /// What the daemon wrote so far.
+    #[must_use]
+    pub fn ipamd_log(&self) -> String {
+        std::fs::read_to_string(self.node.log("ipamd")).unwrap_or_default()
+    }
+}
