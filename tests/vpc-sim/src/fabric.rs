@@ -9,6 +9,7 @@
 //!
 //! Left out: IPv6 (the view has none), security groups, several route tables per subnet, DNS.
 
+mod carrier;
 mod check;
 mod dhcp;
 mod drops;
@@ -34,7 +35,7 @@ use check::Checks;
 use eni::{Place, Port};
 use igw::Gateway;
 
-pub use dhcp::configure_primary;
+pub use carrier::until_running;
 pub use drops::{Drop, Reason};
 pub use eni::MTU_BYTES;
 pub use igw::INTERNET;
@@ -98,6 +99,24 @@ pub enum Error {
         /// Which.
         device: String,
     },
+    /// Notices of changes could not be read.
+    #[error("wait for a device of the fabric")]
+    Notices {
+        /// Why.
+        source: io::Error,
+    },
+    /// A device never came to pass packets: the guest's end is down.
+    #[error("device {index} of the fabric has no carrier: is the guest's end up?")]
+    NoCarrier {
+        /// The device's index in the fabric.
+        index: u32,
+    },
+    /// The ENI is not attached to a running node.
+    #[error("{eni} is not attached to a running node")]
+    NotAttached {
+        /// Which.
+        eni: EniId,
+    },
     /// The view names a subnet that it does not describe.
     #[error("{eni} is in {subnet}, which the view does not describe")]
     UnknownSubnet {
@@ -157,7 +176,7 @@ impl Fabric {
         igw::bring_up_loopback(&routing).await?;
         services::own(&routing, METADATA.into()).await?;
         let mut checks = Checks::install(namespace.as_fd()).map_err(Error::Firewall)?;
-        let gateway = Gateway::install(&routing, &mut checks).await?;
+        let gateway = Gateway::install(namespace.as_fd(), &routing, &mut checks).await?;
         Ok(Self {
             namespace,
             routing,
@@ -226,6 +245,31 @@ impl Fabric {
             .flat_map(|view| view.public.clone())
             .collect();
         self.gateway.set_public(&mut self.checks, public)
+    }
+
+    /// Does what the instance's DHCP client does to its primary ENI, and returns when the ENI passes packets.
+    ///
+    /// # Errors
+    /// When the ENI is not attached, or the node's kernel refuses.
+    pub async fn configure_primary(&self, eni: &EniId) -> Result<(), Error> {
+        let not_attached = || Error::NotAttached { eni: eni.clone() };
+        let port = self.ports.get(eni).ok_or_else(not_attached)?;
+        let node = self.nodes.get(&port.view.instance).ok_or_else(not_attached)?;
+        let subnet = self.subnets.get(&port.view.subnet).ok_or_else(not_attached)?;
+        dhcp::configure(node.as_fd(), &port.view, &subnet.view).await?;
+        self.until_running(eni).await
+    }
+
+    /// Returns when an ENI whose device the guest has set up passes packets in both directions.
+    ///
+    /// # Errors
+    /// When the ENI is not attached, or its device stays down for ten seconds.
+    pub async fn until_running(&self, eni: &EniId) -> Result<(), Error> {
+        let port = self
+            .ports
+            .get(eni)
+            .ok_or_else(|| Error::NotAttached { eni: eni.clone() })?;
+        carrier::until_running(self.namespace.as_fd(), &self.routing, port.index).await
     }
 
     /// What was dropped so far: only what counted at all, by ENI and reason.

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
+use nix::unistd::sethostname;
 use serde::{Deserialize, Serialize};
 
 use super::root;
@@ -65,7 +66,10 @@ fn set_up(spec: &str) -> Result<(), Error> {
     let machine: Machine =
         serde_json::from_str(spec).map_err(|_| Error::Arguments("node-init".to_owned()))?;
     root::build(&machine.directory)?;
-    write("kernel/hostname", &machine.name)?;
+    sethostname(&machine.name).map_err(|source| Error::System {
+        attempt: "name a node",
+        source,
+    })?;
     for (path, value) in &machine.sysctls {
         write(path, value)?;
     }
