@@ -9,7 +9,7 @@ use nix::unistd::sethostname;
 use serde::{Deserialize, Serialize};
 
 use super::root;
-use crate::holder::role::{die_with_parent, file};
+use crate::holder::role::{chain, die_with_parent, file};
 use crate::holder::supervise::{bury_for_ever, supervise};
 use crate::holder::{Error, ROLE_PREFIX, this_program};
 
@@ -86,16 +86,4 @@ fn say(line: &str) -> Result<(), Error> {
     writeln!(out, "{line}")
         .and_then(|()| out.flush())
         .map_err(|source| file("tell the simulator through", "/dev/stdout".as_ref(), source))
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
 }
