@@ -9,116 +9,45 @@
 //!
 //! Left out: IPv6 (the view has none), security groups, several route tables per subnet, DNS.
 
+mod carrier;
 mod check;
 mod dhcp;
 mod drops;
 mod eni;
+mod error;
 mod igw;
 mod services;
 mod settings;
+mod subnet;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net};
 use netlink::nft::Count;
-use netlink::{Family, MAIN_TABLE, Mark, Route, Routing, Rule};
-use nix::errno::Errno;
+use netlink::{MAIN_TABLE, Route, Routing};
 
 use crate::model::id::{EniId, InstanceId, SubnetId};
-use crate::model::view::{EniView, KernelView, SubnetView};
+use crate::model::view::{EniView, KernelView};
 use check::Checks;
 use eni::{Place, Port};
+use error::{ignore_gone, kernel};
 use igw::Gateway;
+use subnet::Subnet;
 
-pub use dhcp::configure_primary;
+pub use carrier::until_running;
 pub use drops::{Drop, Reason};
 pub use eni::MTU_BYTES;
+pub use error::Error;
 pub use igw::INTERNET;
 pub use services::METADATA;
 
 /// The loopback is always link 1.
 const LOOPBACK: u32 = 1;
 
-/// Rules to subnets' route tables come after the main table, which holds the VPC's own routes.
-const SUBNET_RULE: u32 = 40_000;
-
-/// Route tables of subnets are numbered from here.
-const FIRST_SUBNET_TABLE: u32 = 1000;
-
 /// Indexes of the fabric's ends are chosen from here on, clear of those that the kernel chooses.
 const FIRST_INDEX: u32 = 10_000;
-
-/// The fabric could not be made to look like the view.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A namespace could not be made.
-    #[error("make a network namespace for the fabric; is this inside a world?")]
-    Unshare {
-        /// Why.
-        source: Errno,
-    },
-    /// A namespace could not be entered.
-    #[error("use a network namespace of the fabric")]
-    Namespace {
-        /// Why.
-        source: netlink::netns::Error,
-    },
-    /// A setting was refused.
-    #[error("write the setting {path}", path = path.display())]
-    Setting {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// An ENI could not be attached.
-    #[error("attach {eni}")]
-    Attach {
-        /// Which.
-        eni: EniId,
-        /// Why.
-        source: netlink::Error,
-    },
-    /// A link, address, route, rule or neighbour was refused.
-    #[error("change the fabric's network")]
-    Kernel {
-        /// Why.
-        source: netlink::Error,
-    },
-    /// A check was refused.
-    #[error("change the fabric's checks")]
-    Firewall(#[source] netlink::nft::Error),
-    /// A device that should be there is not.
-    #[error("device {device} is not there")]
-    Lost {
-        /// Which.
-        device: String,
-    },
-    /// The view names a subnet that it does not describe.
-    #[error("{eni} is in {subnet}, which the view does not describe")]
-    UnknownSubnet {
-        /// The ENI.
-        eni: EniId,
-        /// Its subnet.
-        subnet: SubnetId,
-    },
-    /// A service could not listen.
-    #[error("listen at {address} inside the fabric")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-fn kernel(source: netlink::Error) -> Error {
-    Error::Kernel { source }
-}
 
 /// A running fabric. Dropping it takes every ENI away.
 ///
@@ -138,13 +67,6 @@ pub struct Fabric {
     next_index: u32,
 }
 
-/// A subnet as applied.
-#[derive(Clone, Debug)]
-struct Subnet {
-    number: u32,
-    view: SubnetView,
-}
-
 impl Fabric {
     /// A fabric without anything in it, and the internet behind it.
     ///
@@ -157,7 +79,7 @@ impl Fabric {
         igw::bring_up_loopback(&routing).await?;
         services::own(&routing, METADATA.into()).await?;
         let mut checks = Checks::install(namespace.as_fd()).map_err(Error::Firewall)?;
-        let gateway = Gateway::install(&routing, &mut checks).await?;
+        let gateway = Gateway::install(namespace.as_fd(), &routing, &mut checks).await?;
         Ok(Self {
             namespace,
             routing,
@@ -228,6 +150,31 @@ impl Fabric {
         self.gateway.set_public(&mut self.checks, public)
     }
 
+    /// Does what the instance's DHCP client does to its primary ENI, and returns when the ENI passes packets.
+    ///
+    /// # Errors
+    /// When the ENI is not attached, or the node's kernel refuses.
+    pub async fn configure_primary(&self, eni: &EniId) -> Result<(), Error> {
+        let not_attached = || Error::NotAttached { eni: eni.clone() };
+        let port = self.ports.get(eni).ok_or_else(not_attached)?;
+        let node = self.nodes.get(&port.view.instance).ok_or_else(not_attached)?;
+        let subnet = self.subnets.get(&port.view.subnet).ok_or_else(not_attached)?;
+        dhcp::configure(node.as_fd(), &port.view, &subnet.view).await?;
+        self.until_running(eni).await
+    }
+
+    /// Returns when an ENI whose device the guest has set up passes packets in both directions.
+    ///
+    /// # Errors
+    /// When the ENI is not attached, or its device stays down for ten seconds.
+    pub async fn until_running(&self, eni: &EniId) -> Result<(), Error> {
+        let port = self
+            .ports
+            .get(eni)
+            .ok_or_else(|| Error::NotAttached { eni: eni.clone() })?;
+        carrier::until_running(self.namespace.as_fd(), &self.routing, port.index).await
+    }
+
     /// What was dropped so far: only what counted at all, by ENI and reason.
     ///
     /// # Errors
@@ -281,42 +228,6 @@ impl Fabric {
         }
         self.checks.set_cidrs(wanted).map_err(Error::Firewall)?;
         self.cidrs.clone_from(wanted);
-        Ok(())
-    }
-
-    async fn add_subnets(&mut self, wanted: &BTreeMap<SubnetId, SubnetView>) -> Result<(), Error> {
-        for (id, view) in wanted {
-            let known = self.subnets.get(id);
-            if known.is_some_and(|known| known.view == *view) {
-                continue;
-            }
-            let number = known.map_or_else(|| self.free_subnet_number(), |known| known.number);
-            self.checks
-                .add_subnet(number, view.cidr)
-                .map_err(Error::Firewall)?;
-            ignore_exists(self.routing.add_rule(&subnet_rule(number)).await)?;
-            let to_internet = self.gateway.route(subnet_table(number));
-            if view.internet {
-                self.routing.replace_route(&to_internet).await.map_err(kernel)?;
-            } else {
-                ignore_gone(self.routing.delete_route(&to_internet).await)?;
-            }
-            let view = view.clone();
-            self.subnets.insert(id.clone(), Subnet { number, view });
-        }
-        Ok(())
-    }
-
-    async fn remove_subnets(&mut self, wanted: &BTreeMap<SubnetId, SubnetView>) -> Result<(), Error> {
-        let gone = self.subnets.iter().filter(|(id, _)| !wanted.contains_key(*id));
-        let gone: Vec<(SubnetId, u32)> = gone.map(|(id, subnet)| (id.clone(), subnet.number)).collect();
-        for (id, number) in gone {
-            ignore_gone(self.routing.delete_rule(&subnet_rule(number)).await)?;
-            let to_internet = self.gateway.route(subnet_table(number));
-            ignore_gone(self.routing.delete_route(&to_internet).await)?;
-            self.checks.remove_subnet(number).map_err(Error::Firewall)?;
-            self.subnets.remove(&id);
-        }
         Ok(())
     }
 
@@ -423,43 +334,10 @@ impl Fabric {
             .filter_map(|(device, reason, count)| Some((owner(&device)?, reason, count)))
             .collect())
     }
-
-    fn free_subnet_number(&self) -> u32 {
-        let highest = self.subnets.values().map(|subnet| subnet.number).max();
-        highest.unwrap_or(0) + 1
-    }
 }
 
 fn add(all: &mut BTreeMap<(EniId, Reason), Count>, eni: EniId, reason: Reason, count: Count) {
     let sum = all.entry((eni, reason)).or_default();
     sum.packets += count.packets;
     sum.bytes += count.bytes;
-}
-
-fn subnet_table(number: u32) -> u32 {
-    FIRST_SUBNET_TABLE + number
-}
-
-fn subnet_rule(number: u32) -> Rule {
-    Rule {
-        mark: Some(Mark {
-            value: number,
-            mask: u32::MAX,
-        }),
-        ..Rule::new(Family::V4, SUBNET_RULE, subnet_table(number))
-    }
-}
-
-fn ignore_gone(result: Result<(), netlink::Error>) -> Result<(), Error> {
-    match result {
-        Err(error) if !error.is_gone() => Err(kernel(error)),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-fn ignore_exists(result: Result<(), netlink::Error>) -> Result<(), Error> {
-    match result {
-        Err(error) if !error.is_exists() => Err(kernel(error)),
-        Ok(()) | Err(_) => Ok(()),
-    }
 }

@@ -124,8 +124,8 @@ pub fn enter_world() -> Result<World, Error> {
         .first()
         .and_then(|first| first.to_str()?.strip_prefix(ROLE_PREFIX))
     {
-        let code = role::play(part, &program, arguments.get(1..).unwrap_or_default())?;
-        std::process::exit(code);
+        let played = role::play(part, &program, arguments.get(1..).unwrap_or_default());
+        std::process::exit(played.unwrap_or_else(|error| role::complain(part, &error)));
     }
     if std::env::var_os(INSIDE).is_some() {
         return Ok(World {

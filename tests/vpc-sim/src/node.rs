@@ -352,7 +352,7 @@ async fn boot(spec: &NodeSpec, directory: &Path) -> Result<(Child, u32), Error> 
         .map(AsyncBufReadExt::lines);
     let mut told = told.ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
     let listen = async {
-        let mut holder = None;
+        let (mut holder, mut ready) = (None, false);
         while let Some(line) = told.next_line().await.map_err(failed)? {
             if let Some(pid) = line.strip_prefix(PID_LINE) {
                 holder = pid.parse().ok();
@@ -362,7 +362,11 @@ async fn boot(spec: &NodeSpec, directory: &Path) -> Result<(Child, u32), Error> 
                     reason: reason.to_owned(),
                 });
             } else if line == READY_LINE {
-                return holder.ok_or_else(|| failed(io::ErrorKind::InvalidData.into()));
+                ready = true;
+            }
+            // The keeper and its child speak in no order.
+            if let (Some(holder), true) = (holder, ready) {
+                return Ok(holder);
             }
         }
         Err(failed(io::ErrorKind::UnexpectedEof.into()))

@@ -15,10 +15,7 @@ const METRIC: u32 = 512;
 const DHCP: u8 = 16;
 
 /// Configures the primary ENI of a node. The device must have arrived.
-///
-/// # Errors
-/// When the device is not there or the node's kernel refuses.
-pub async fn configure_primary(
+pub(super) async fn configure(
     node: BorrowedFd<'_>,
     view: &EniView,
     subnet: &SubnetView,

@@ -18,7 +18,7 @@ use netlink::nft::{
 use netlink::{LOCAL_TABLE, MAIN_TABLE, Mac, Neighbour, Route, RouteKind, Routing, Scope, VethEnd, VethSpec};
 
 use super::check::{Checks, TABLE as CHECKS, gateway_only_for_public};
-use super::{Error, kernel, settings};
+use super::{Error, carrier, kernel, settings};
 
 /// The fabric's end of the gateway.
 const DEVICE: &str = "igw0";
@@ -56,7 +56,11 @@ pub(super) struct Gateway {
 
 impl Gateway {
     /// Makes the internet and the way there.
-    pub(super) async fn install(routing: &Routing, checks: &mut Checks) -> Result<Self, Error> {
+    pub(super) async fn install(
+        fabric: BorrowedFd<'_>,
+        routing: &Routing,
+        checks: &mut Checks,
+    ) -> Result<Self, Error> {
         let internet = settings::fresh_namespace()?;
         settings::write(internet.as_fd(), &settings::INTERNET)?;
         let far = Routing::open_in(internet.as_fd()).map_err(kernel)?;
@@ -75,6 +79,8 @@ impl Gateway {
         routing.create_veth(&spec).await.map_err(kernel)?;
         let index = bring_up(routing, DEVICE, FAR_MAC).await?;
         let far_index = bring_up(&far, FAR_DEVICE, MAC).await?;
+        carrier::until_running(fabric, routing, index).await?;
+        carrier::until_running(internet.as_fd(), &far, far_index).await?;
         bring_up_loopback(&far).await?;
         let everywhere = default_route(far_index, MAIN_TABLE);
         far.replace_route(&everywhere).await.map_err(kernel)?;

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -42,6 +42,28 @@ pub(super) fn play(part: &str, program: &OsStr, arguments: &[OsString]) -> Resul
         }
         _ => Err(Error::Arguments(format!("{ROLE_PREFIX}{part}"))),
     }
+}
+
+/// The exit code of a part that could not play: as container runtimes say "it was us, not the command".
+const OUR_FAULT: i32 = 125;
+
+/// Says on standard error why a part could not play, and gives its exit code. Whoever started it reads that.
+pub(super) fn complain(part: &str, error: &Error) -> i32 {
+    // There is nobody else to tell.
+    drop(writeln!(io::stderr(), "{part}: {}", chain(error)));
+    OUR_FAULT
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
 }
 
 /// Process 1 of the run: a `/proc` that shows its processes, a scratch, and then the simulator.

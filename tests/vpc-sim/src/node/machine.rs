@@ -5,10 +5,11 @@ use std::io::Write;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
+use nix::unistd::sethostname;
 use serde::{Deserialize, Serialize};
 
 use super::root;
-use crate::holder::role::{die_with_parent, file};
+use crate::holder::role::{chain, die_with_parent, file};
 use crate::holder::supervise::{bury_for_ever, supervise};
 use crate::holder::{Error, ROLE_PREFIX, this_program};
 
@@ -65,7 +66,10 @@ fn set_up(spec: &str) -> Result<(), Error> {
     let machine: Machine =
         serde_json::from_str(spec).map_err(|_| Error::Arguments("node-init".to_owned()))?;
     root::build(&machine.directory)?;
-    write("kernel/hostname", &machine.name)?;
+    sethostname(&machine.name).map_err(|source| Error::System {
+        attempt: "name a node",
+        source,
+    })?;
     for (path, value) in &machine.sysctls {
         write(path, value)?;
     }
@@ -82,16 +86,4 @@ fn say(line: &str) -> Result<(), Error> {
     writeln!(out, "{line}")
         .and_then(|()| out.flush())
         .map_err(|source| file("tell the simulator through", "/dev/stdout".as_ref(), source))
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
 }

@@ -4,13 +4,15 @@
 //! The root is a tmpfs. The machine's top-level directories are bound into it; a directory on the way to one of the
 //! node's own places is rebuilt from symbolic links into `/.machine`, where the whole of the machine's tree is bound,
 //! so a place need not exist on the machine and nothing is ever created there. `/run` is empty at every boot; the
-//! other places are the node's disk and outlive a reboot.
+//! other places are the node's disk and outlive a reboot. What is the machine's is read-only, but for `/dev` and
+//! `/tmp` and for file systems mounted further down.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, umount2};
+use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{chdir, pivot_root};
 
 use crate::holder::Error;
@@ -36,12 +38,16 @@ const MACHINE: &str = ".machine";
 /// Directories that are made anew, not taken from the machine.
 const FRESH: [&str; 3] = ["proc", "run", "sys"];
 
+/// Directories of the machine that a node may write to.
+const SHARED: [&str; 2] = ["dev", "tmp"];
+
 /// Builds the root in `directory` and moves into it.
 pub(super) fn build(directory: &Path) -> Result<(), Error> {
     let root = directory.join("root");
     make_dir(&root)?;
     mount_on("tmpfs", &root, Some("tmpfs"), MsFlags::empty())?;
     bind(Path::new("/"), &root.join(MACHINE))?;
+    protect(&root.join(MACHINE))?;
     mirror(&directory.join("disk"), &root, Path::new(""))?;
     for fresh in FRESH {
         make_dir(&root.join(fresh))?;
@@ -129,7 +135,9 @@ fn share(root: &Path, path: &Path, top: bool) -> Result<(), Error> {
     let target = if top && kind.is_symlink() {
         fs::read_link(&original).map_err(|source| file("read the link", &original, source))?
     } else if top && kind.is_dir() {
-        return bind(&original, &place);
+        bind(&original, &place)?;
+        let shared = SHARED.iter().any(|shared| path == Path::new(shared));
+        return if shared { Ok(()) } else { protect(&place) };
     } else {
         Path::new("/").join(MACHINE).join(path)
     };
@@ -144,6 +152,27 @@ fn bind(from: &Path, to: &Path) -> Result<(), Error> {
         None,
         MsFlags::MS_BIND | MsFlags::MS_REC,
     )
+}
+
+/// Makes a bind read-only. In a user namespace the flags that the mount came with must be repeated.
+fn protect(path: &Path) -> Result<(), Error> {
+    let flags = statvfs(path).map_err(|source| Error::System {
+        attempt: "read the flags of a mount",
+        source,
+    })?;
+    let flags = flags.flags();
+    let mut kept = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    for (had, keep) in [
+        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
+        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
+        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
+    ] {
+        kept.set(keep, flags.contains(had));
+    }
+    mount_on("none", path, None, kept)
 }
 
 fn move_into(root: &Path) -> Result<(), Error> {

@@ -330,6 +330,10 @@ facts! {
         let write = rig.n1.node.run("sh", &["-c", "echo kept > /etc/cni/it; echo lost > /run/it; hostname"]).await.unwrap();
         assert_eq!(String::from_utf8(write.stdout).unwrap().trim(), "n1");
         assert!(!std::path::Path::new("/etc/cni/it").exists());
+        for place in ["/usr/it", "/.machine/it", "/.machine/etc/it"] {
+            let write = rig.n1.node.run("touch", &[place]).await.unwrap();
+            assert!(!write.status.success(), "{place}");
+        }
         rig.fabric.power_off(&rig.n1.instance).await.unwrap();
         let start = Instant::now();
         let node = rig.n1.node.reboot(&rig.world).await.unwrap();

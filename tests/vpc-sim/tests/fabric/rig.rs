@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use netlink::{Address, Family, Link, Mac, Neighbour, Route, Routing, Rule, Scope, VethEnd, VethSpec};
-use vpc_sim::fabric::{Fabric, Reason, configure_primary};
+use vpc_sim::fabric::{Fabric, Reason, until_running};
 use vpc_sim::holder::World;
 use vpc_sim::model::id::{EniId, InstanceId, SubnetId};
 use vpc_sim::model::mac::Mac as EniMac;
@@ -60,9 +60,7 @@ impl Rig {
         for (node, instance, number) in machines {
             let eni1 = EniId::numbered(number * 16 + 1);
             let primary = &view.enis[&eni1];
-            configure_primary(node.network(), primary, &view.subnets[&primary.subnet])
-                .await
-                .unwrap();
+            fabric.configure_primary(&eni1).await.unwrap();
             let machine = Machine {
                 primary: primary.primary,
                 eni2: EniId::numbered(number * 16 + 2),
@@ -71,6 +69,7 @@ impl Rig {
                 eni1,
             };
             machine.configure_secondary(&view).await;
+            fabric.until_running(&machine.eni2).await.unwrap();
             nodes.push(machine);
         }
         let n2 = nodes.pop().unwrap();
@@ -212,6 +211,7 @@ impl Machine {
         let pod = Routing::open_in(namespace.as_fd()).unwrap();
         let eth0 = pod.link_by_name("eth0").await.unwrap().unwrap().index;
         pod.set_up(eth0).await.unwrap();
+        until_running(self.network(), &node, veth).await.unwrap();
         pod.add_address(&Address::new(eth0, host(ip))).await.unwrap();
         let gateway = Ipv4Addr::new(169, 254, 1, 1);
         let on_link = Route {
