@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 
 use crate::cloud::{Cloud, CloudGone};
 use crate::ec2::{Ec2, Identify};
-use crate::fabric::{self, Drop as FabricDrop, Fabric, METADATA, configure_primary};
+use crate::fabric::{self, Drop as FabricDrop, Fabric, METADATA};
 use crate::holder::World;
 use crate::imds::Imds;
 use crate::model::Model;
@@ -133,7 +133,7 @@ impl Vpc {
         ];
         let mut machines = BTreeMap::new();
         for (name, (node, instance)) in nodes {
-            let primary = boot(&node, &instance, &cloud).await?;
+            let primary = boot(&name, &instance, cloud.kernel_view(), &fabric).await?;
             let wanted = scenario.nodes.iter().find(|wanted| wanted.name == name);
             let own = wanted.map(|wanted| wanted.env.clone()).unwrap_or_default();
             let mut env = scenario.env.clone();
@@ -200,34 +200,34 @@ async fn follow(mut views: watch::Receiver<KernelView>, fabric: Arc<Mutex<Fabric
 }
 
 /// Waits for the primary ENI's device and gives it what DHCP would.
-async fn boot(node: &Node, instance: &InstanceId, cloud: &Cloud) -> Result<Ipv4Addr, Error> {
-    let mut views = cloud.kernel_view();
-    let no_primary = || Error::NoPrimary {
-        node: node.name().to_owned(),
-    };
+async fn boot(
+    node: &str,
+    instance: &InstanceId,
+    mut views: watch::Receiver<KernelView>,
+    fabric: &Mutex<Fabric>,
+) -> Result<Ipv4Addr, Error> {
     let arrived = async {
         loop {
             let view = views.borrow_and_update().clone();
             let primary = view
                 .enis
-                .values()
-                .find(|eni| eni.instance == *instance && eni.device_index == 0 && eni.network_card == 0);
-            let subnet = primary.and_then(|eni| view.subnets.get(&eni.subnet));
-            // The view may be ahead of the fabric by a moment; then the next one, or the bound, decides.
-            if let (Some(eni), Some(subnet)) = (primary, subnet) {
-                match configure_primary(node.network(), eni, subnet).await {
-                    Ok(()) => return Ok(eni.primary),
-                    Err(fabric::Error::Lost { .. }) => tokio::task::yield_now().await,
-                    Err(error) => return Err(error.into()),
-                }
-            } else if views.changed().await.is_err() {
-                return Err(Error::Cloud(CloudGone));
+                .iter()
+                .find(|(_, eni)| eni.instance == *instance && eni.device_index == 0);
+            if let Some((id, eni)) = primary {
+                let mut fabric = fabric.lock().await;
+                fabric.apply(&view).await?;
+                fabric.configure_primary(id).await?;
+                return Ok(eni.primary);
             }
+            views.changed().await.map_err(|_| Error::Cloud(CloudGone))?;
         }
+    };
+    let no_primary = |_| Error::NoPrimary {
+        node: node.to_owned(),
     };
     tokio::time::timeout(BOOT_LIMIT, arrived)
         .await
-        .map_err(|_| no_primary())?
+        .map_err(no_primary)?
 }
 
 fn model(scenario: &Scenario) -> Result<(Model, Vec<InstanceId>), Error> {

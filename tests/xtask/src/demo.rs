@@ -6,12 +6,13 @@
 
 mod story;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use futures::future::try_join_all;
+use anyhow::{Context, Result};
+use futures::future::{join_all, try_join_all};
 use vpc_sim::binaries::Binaries;
 use vpc_sim::holder::World;
 use vpc_sim::pod::{self, Plugin, Pod, PodName};
@@ -182,10 +183,10 @@ async fn prove(story: &Story, vpc: &Vpc, pods: &[Pod]) -> Result<story::Summary>
     })
 }
 
-/// How many pods the internet saw with their node's public address.
+/// How many conversations with the internet showed it the public address of the pod's node.
 async fn ask_the_internet(story: &Story, vpc: &Vpc, pods: &[Pod]) -> Result<usize> {
     let view = vpc.cloud().kernel_view().borrow().clone();
-    let mut right = 0;
+    let mut questions = Vec::new();
     for pod in pods {
         let primary = home(vpc, pod)?.primary();
         let public = view
@@ -193,25 +194,28 @@ async fn ask_the_internet(story: &Story, vpc: &Vpc, pods: &[Pod]) -> Result<usiz
             .values()
             .find_map(|eni| eni.public.get(&primary))
             .copied();
-        ensure!(
-            public.is_some(),
-            "the node of {} has no public address",
-            pod.name.name
-        );
-        for protocol in [Protocol::Tcp, Protocol::Udp] {
-            let answer = probe::ask(pod.network(), &Question::new(protocol, INTERNET, PATIENCE)).await;
-            match answer {
-                Ok(answer) if public.map(std::net::IpAddr::V4) == Some(answer.seen.ip()) => right += 1,
-                other => story.say(&format!(
-                    "{} and the internet by {protocol}: {other:?}",
-                    pod.name.name
-                )),
-            }
-        }
+        let public =
+            public.with_context(|| format!("find the public address of the node of {}", pod.name.name))?;
+        questions.extend([
+            (pod, Protocol::Tcp, IpAddr::V4(public)),
+            (pod, Protocol::Udp, IpAddr::V4(public)),
+        ]);
     }
+    let asked = questions.iter().map(|(pod, protocol, public)| async move {
+        let answer = probe::ask(pod.network(), &Question::new(*protocol, INTERNET, PATIENCE)).await;
+        let right = answer.as_ref().is_ok_and(|answer| answer.seen.ip() == *public);
+        if !right {
+            story.say(&format!(
+                "{} and the internet by {protocol}: {answer:?}",
+                pod.name.name
+            ));
+        }
+        usize::from(right)
+    });
+    let right: usize = join_all(asked).await.into_iter().sum();
     story.say(&format!(
         "{right} of {} conversations with the internet: the node's address was seen.",
-        pods.len() * 2
+        questions.len()
     ));
     Ok(right)
 }

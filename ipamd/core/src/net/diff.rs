@@ -225,8 +225,12 @@ mod tests {
                 NetOp::RemoveAddress { index, address } => drop(state.addresses.remove(&(index, address))),
                 NetOp::SetRoute(route) => {
                     if let Via::Gateway { gateway, .. } = route.via {
-                        let reachable = |other: &Route| other.table == route.table && other.to == gateway.into();
-                        assert!(state.routes.iter().any(reachable), "the kernel would refuse {route:?}");
+                        let reachable =
+                            |other: &Route| other.table == route.table && other.to == gateway.into();
+                        assert!(
+                            state.routes.iter().any(reachable),
+                            "the kernel would refuse {route:?}"
+                        );
                     }
                     let blackhole = route.via == Via::Blackhole;
                     state.routes.retain(|other| {

@@ -202,7 +202,7 @@ impl Model {
     /// # Errors
     /// When there is no such ENI or the ranges are used up.
     pub fn give_public_address(&mut self, now: Duration, id: &EniId) -> Result<Ipv4Addr, SetupError> {
-        let public = [[198, 51, 100], [203, 0, 113]]
+        let public = [[203, 0, 113], [192, 0, 2]]
             .into_iter()
             .flat_map(|[a, b, c]| (1..255).map(move |d| Ipv4Addr::new(a, b, c, d)))
             .nth(self.public_given)
