@@ -1,7 +1,7 @@
 //! Wanted minus seen, as operations in the order in which they are safe.
 //!
-//! Additions come before removals, and within an ENI the device is set up before its routes. In steady state the diff
-//! is empty. What is not of our kind is never named here.
+//! Additions come before removals, and within an ENI the device is set up before its routes, and the route to its
+//! gateway before the one through it. In steady state the diff is empty. What is not of our kind is never named here.
 
 use std::collections::BTreeSet;
 
@@ -64,7 +64,10 @@ pub fn diff(wanted: &Wanted, seen: &NetState) -> Vec<NetOp> {
         }
     }
     let routes = wanted.routes(seen);
-    ops.extend(routes.difference(&seen.routes).copied().map(NetOp::SetRoute));
+    let mut missing: Vec<Route> = routes.difference(&seen.routes).copied().collect();
+    // The kernel takes a gateway only where a route leads to it already.
+    missing.sort_by_key(|route| matches!(route.via, Via::Gateway { .. }));
+    ops.extend(missing.into_iter().map(NetOp::SetRoute));
     let rules = wanted.rules();
     ops.extend(rules.difference(&seen.rules).copied().map(NetOp::AddRule));
     let stale_rules = seen
@@ -242,6 +245,20 @@ mod tests {
         assert!(!ops.is_empty());
         apply(&mut state, &ops);
         assert_eq!(diff(&wanted(), &state), []);
+    }
+
+    #[test]
+    fn a_gateway_is_reachable_before_a_route_leads_through_it() {
+        let ops = diff(&wanted(), &fresh());
+        let place = |through: bool| {
+            ops.iter().position(|op| match op {
+                NetOp::SetRoute(route) => {
+                    route.table == TableId(2) && through == (route.to.prefix_len() == 0)
+                }
+                _ => false,
+            })
+        };
+        assert!(place(false).unwrap() < place(true).unwrap(), "{ops:?}");
     }
 
     #[test]
