@@ -16,7 +16,7 @@ use ipnet::{IpNet, Ipv4Net};
 use netlink::{Link, LinkChange, Neighbour, Routing, Scope, VethEnd, VethSpec};
 
 use crate::Error;
-use crate::apply::kernel_route;
+use crate::apply::{any_such_route, kernel_route};
 use crate::error::attempt;
 
 pub mod check;
@@ -265,7 +265,7 @@ pub async fn unwire(remains: &Remains) -> Result<(), Error> {
                 source: None,
             },
         };
-        match host.delete_route(&kernel_route(&route)).await {
+        match host.delete_route(&any_such_route(&route)).await {
             Err(error) if !error.is_gone() => {
                 failed = Some(attempt(format!("remove the route to {address}"))(error))
             }
