@@ -21,7 +21,7 @@ const MTU: u32 = 9001;
 /// The node's namespace is the test's own; the other ends of the ENIs' devices are in `fabric`.
 pub(crate) struct Node {
     pub(crate) routing: Routing,
-    pub(crate) fabric: Namespace,
+    _fabric: Namespace,
 }
 
 impl Node {
@@ -52,7 +52,10 @@ impl Node {
         routing.set_up(primary).await.unwrap();
         let own = netlink::Address::new(primary, "10.0.1.10/24".parse().unwrap());
         routing.add_address(&own).await.unwrap();
-        Self { routing, fabric }
+        Self {
+            routing,
+            _fabric: fabric,
+        }
     }
 
     pub(crate) async fn seen(&self) -> NetState {
