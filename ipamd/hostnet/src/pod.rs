@@ -222,6 +222,16 @@ async fn find(routing: &Routing, name: &IfName) -> Result<Option<Link>, Error> {
         .map_err(attempt(format!("look for {name}")))
 }
 
+/// Whether the host end of this very attachment is on the node, whatever else is amiss.
+///
+/// # Errors
+/// When that cannot be seen.
+pub async fn stands(wiring: &PodWiring) -> Result<bool, Error> {
+    let host = Routing::open().map_err(attempt("open a netlink socket on the node"))?;
+    let link = find(&host, &wiring.host_name).await?;
+    Ok(link.is_some_and(|link| link.mac == Some(netlink::Mac(wiring.host_mac.0))))
+}
+
 /// What is known of a pod's wiring when it goes: from the ledger, or from the result that the runtime kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remains {
