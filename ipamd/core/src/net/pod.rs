@@ -62,7 +62,7 @@ pub fn wiring(
 ) -> Result<PodWiring, Malformed> {
     Ok(PodWiring {
         host_name: host_name(key, pod, facts.veth_prefix)?,
-        host_mac: mac(key, "host"),
+        host_mac: host_mac(key),
         pod_name: key.interface.clone(),
         pod_mac: mac(key, "pod"),
         mtu_bytes: facts.mtu_bytes,
@@ -83,6 +83,12 @@ fn host_name(key: &AttachmentKey, pod: &Pod, prefix: &str) -> Result<IfName, Mal
     let digest = Sha1::digest(subject.as_bytes());
     let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     format!("{prefix}{}", hex.get(..11).unwrap_or(&hex)).parse()
+}
+
+/// The host end's MAC: it tells whose device bears a name that a re-created pod uses again.
+#[must_use]
+pub fn host_mac(key: &AttachmentKey) -> Mac {
+    mac(key, "host")
 }
 
 /// A locally administered unicast MAC (IEEE 802, the two low bits of the first byte) that follows from the attachment,
