@@ -35,7 +35,7 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// The release binaries, which must be younger than their sources. `BERTH_TEST_PROFILE=dev` takes quick builds.
+    /// The release binaries, which must be younger than their sources. `E2E_PROFILE=dev` takes quick builds.
     ///
     /// # Errors
     /// When one is missing or stale.
@@ -44,7 +44,7 @@ impl Tools {
             .ancestors()
             .nth(2)
             .context("find the workspace")?;
-        let dev = std::env::var("BERTH_TEST_PROFILE").is_ok_and(|profile| profile == "dev");
+        let dev = std::env::var("E2E_PROFILE").is_ok_and(|profile| profile == "dev");
         let binaries = Binaries::expected(root, if dev { Profile::Dev } else { Profile::Release });
         binaries.check(root)?;
         let plugin = Plugin::of(&binaries.shim, &root.join("deploy/cni/10-aws.conflist"))?;

@@ -4,12 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
 use anyhow::{Context, Result, ensure};
-use e2e::site::{Site, Wishes, ask};
+use e2e::site::{PATIENCE, Site, Wishes, ask};
 use e2e::traffic::Flow;
 use hostnet::nat::Nat;
-use ipamd_core::net::{Firewall, NatRules, SourcePorts};
+use ipamd_core::net::{EniMark, Firewall, NatRules, SourcePorts};
 use vpc_sim::pod::Pod;
-use vpc_sim::probe::{Protocol, Responder};
+use vpc_sim::probe::{self, Protocol, Question, Responder};
 use vpc_sim::vpc::{INTERNET, PROBE_PORT};
 
 const BOTH: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
@@ -173,8 +173,12 @@ async fn services(site: &Site, first: &Pod, second: &Pod, far: [&Pod; 2]) -> Res
         let fabric = site.vpc.fabric().lock().await;
         let from_outside = SocketAddr::new(public.into(), NODE_PORT);
         for protocol in BOTH {
-            let answer = ask(fabric.internet(), protocol, from_outside).await?;
-            ensure!(answer.name == name, "{answer:?}");
+            let question = Question::new(protocol, from_outside, PATIENCE).from(INTERNET.ip());
+            let answer = probe::ask(fabric.internet(), &question).await?;
+            ensure!(
+                answer.name == name && answer.seen.ip() == INTERNET.ip(),
+                "{answer:?}"
+            );
         }
         drop(fabric);
         for node in ["n1", "n2"] {
@@ -237,8 +241,8 @@ e2e::tests! {
         let inside = site.machine("n1")?.node().command_in_pod("ip", &second.name.container)
             .args(["addr", "add", &forged, "dev", "eth0"]).status().await?;
         ensure!(inside.success());
-        let question = vpc_sim::probe::Question::new(Protocol::Udp, INTERNET, std::time::Duration::from_millis(300));
-        let answer = vpc_sim::probe::ask(second.network(), &question.from(first.address.into())).await;
+        let question = Question::new(Protocol::Udp, INTERNET, std::time::Duration::from_millis(300));
+        let answer = probe::ask(second.network(), &question.from(first.address.into())).await;
         ensure!(answer.is_err(), "{answer:?}");
         site.nothing_dropped().await
     }
@@ -255,21 +259,49 @@ e2e::tests! {
             Flow::start(first.network(), INTERNET)?,
             Flow::start(second.network(), INTERNET)?,
         ];
+        let rules = settled_rules(&site, node).await?;
         // The daemon's table outlives it; the next owner adopts it, here as the daemon would on a change of policy.
         site.kill("n1").await?;
-        let changed = netlink::netns::inside(node.node().network(), || change_policy(&site, node.primary()))?;
+        let change = || change_policy(&site, node.primary(), &rules);
+        let changed = netlink::netns::inside(node.node().network(), change)?;
         changed?;
         site.start("n1").await?;
+        let mut counts = Vec::new();
         for flow in flows {
-            let count = flow.stop().await?;
-            ensure!(count.sent == count.answered && count.sent > 20, "{count:?}");
+            counts.push(flow.stop().await?);
         }
+        ensure!(counts.iter().all(|count| count.sent == count.answered && count.sent > 20), "{counts:?}");
         site.nothing_dropped().await
     }
 }
 
+/// The node's rules once every ENI on it has its own.
+async fn settled_rules(site: &Site, node: &vpc_sim::vpc::machine::Machine) -> Result<String> {
+    e2e::site::until("every ENI has its rule", || async {
+        let rules = String::from_utf8(node.node().run("ip", &["rule"]).await?.stdout)?;
+        for eni in site.enis("n1")?.iter().filter(|eni| eni.device_index > 0) {
+            mark_of(eni.device_index, &rules)?;
+        }
+        Ok(rules)
+    })
+    .await
+}
+
+/// The number that the daemon gave the ENI at a device index: its rule leads from the mark to the ENI's table.
+fn mark_of(device_index: u32, rules: &str) -> Result<EniMark> {
+    let table = format!("lookup {}", device_index + 1);
+    let of_table = |rule: &&str| rule.starts_with("1536:") && rule.trim_end().ends_with(&table);
+    let rule = rules
+        .lines()
+        .find(of_table)
+        .with_context(|| format!("a rule of priority 1536 to {table}: {rules}"))?;
+    let (_, mark) = rule.split_once("fwmark 0x").context("a mark")?;
+    let (mark, _) = mark.split_once('/').context("a mask")?;
+    EniMark::new(u8::from_str_radix(mark, 16)?).context("a number of an ENI")
+}
+
 /// A hundred loads of the table, each with another policy.
-fn change_policy(site: &Site, primary: Ipv4Addr) -> Result<()> {
+fn change_policy(site: &Site, primary: Ipv4Addr, rules: &str) -> Result<()> {
     let mut nat = Nat::open()?;
     let enis = site.enis("n1")?;
     for round in 0..100_u32 {
@@ -297,11 +329,11 @@ fn change_policy(site: &Site, primary: Ipv4Addr) -> Result<()> {
             firewall
                 .pods
                 .extend(pods.clone().map(|address| ipnet::Ipv4Net::from(*address)));
-            let number = u8::try_from(eni.device_index)?;
-            if let Some(mark) = ipamd_core::net::EniMark::new(number) {
+            if eni.device_index > 0 {
+                let mark = mark_of(eni.device_index, rules)?;
                 firewall
                     .secondary_devices
-                    .insert(mark, format!("ens{}", 5 + number).parse()?);
+                    .insert(mark, format!("ens{}", 5 + eni.device_index).parse()?);
                 firewall.singles.extend(pods.map(|address| (*address, mark)));
             }
         }
