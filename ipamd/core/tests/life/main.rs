@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ipamd_core::action::{Action, Effect, Fault};
-use ipamd_core::address::{AddressCount, Block, Mac};
-use ipamd_core::id::{AttachmentKey, EniId, InstanceId, IntentId, Pod};
+use ipamd_core::action::{Action, Fault};
+use ipamd_core::address::{AddressCount, Mac};
+use ipamd_core::id::{AttachmentKey, EniId, InstanceId, Pod};
 use ipamd_core::instance::{Limits, Table};
 use ipamd_core::ledger::journal::{Entry, Present, decode, encode};
 use ipamd_core::ledger::outcome::Happening;
@@ -22,9 +22,14 @@ use ipamd_core::ledger::{AddRequest, Added, Ledger};
 use ipamd_core::moment::{Moment, Stamp};
 use ipamd_core::plan::{Situation, capacity, plan};
 use ipamd_core::policy::{DevicePolicy, Policy, WarmTarget};
-use ipamd_core::snapshot::{Node, Owner, SeenAttachment, SeenEni, Snapshot};
+use ipamd_core::snapshot::Node;
 use ipamd_core::snat::SnatPolicy;
 use proptest::prelude::*;
+
+mod cloud;
+mod rows;
+
+use cloud::Cloud;
 
 const COOLDOWN: Duration = Duration::from_secs(30);
 const DWELL: Duration = Duration::from_secs(60);
@@ -49,180 +54,6 @@ fn policy(warm: WarmTarget) -> Policy {
             pod_mtu_bytes: 9001,
             veth_prefix: "eni".to_owned(),
         },
-    }
-}
-
-/// As much of EC2 as the node meets, with every effect at once.
-struct Cloud {
-    enis: BTreeMap<EniId, SeenEni>,
-    tokens: BTreeMap<IntentId, EniId>,
-    next: u32,
-    per_eni: usize,
-    most_enis: usize,
-}
-
-impl Cloud {
-    fn new(limits: &Limits) -> Self {
-        let primary = SeenEni {
-            id: "eni-00000000".parse().unwrap(),
-            mac: Mac([2, 0, 0, 0, 0, 0]),
-            subnet: "subnet-01234567".parse().unwrap(),
-            primary_ip: Ipv4Addr::new(10, 0, 0, 4),
-            blocks: BTreeSet::new(),
-            attachment: Some(attachment(0)),
-            owner: Owner::Primary,
-        };
-        let per_eni = limits.pod_slots_per_eni() as usize;
-        let most_enis = limits.enis() as usize;
-        Self {
-            enis: [(primary.id.clone(), primary)].into(),
-            tokens: BTreeMap::new(),
-            next: 5,
-            per_eni,
-            most_enis,
-        }
-    }
-
-    fn address(&mut self) -> Ipv4Addr {
-        self.next += 1;
-        Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 0)) + self.next)
-    }
-
-    fn addresses(&mut self, count: AddressCount) -> BTreeSet<Block> {
-        (0..count.0).map(|_| Block::Secondary(self.address())).collect()
-    }
-
-    /// Does what the action says, as EC2 would.
-    fn execute(
-        &mut self,
-        action: &Action,
-        in_use: &BTreeSet<Ipv4Addr>,
-        now: Moment,
-    ) -> Result<Effect, Fault> {
-        match action {
-            Action::CreateEni(new) => Ok(Effect::Created(self.create(new.intent, new.addresses))),
-            Action::AttachEni {
-                eni, device_index, ..
-            } => self.attach(eni, *device_index),
-            Action::DeleteOnTermination { eni, .. } => {
-                let eni = self.enis.get_mut(eni).ok_or(Fault::Gone {
-                    what: eni.to_string(),
-                })?;
-                eni.attachment.as_mut().unwrap().delete_on_termination = true;
-                Ok(Effect::Done)
-            }
-            Action::AssignAddresses { eni, count } => {
-                let blocks = self.addresses(*count);
-                let eni = self.enis.get_mut(eni).unwrap();
-                assert!(
-                    eni.blocks.len() + blocks.len() <= self.per_eni,
-                    "invariant 5: too many on {}",
-                    eni.id
-                );
-                eni.blocks.extend(&blocks);
-                Ok(Effect::Assigned(
-                    blocks.into_iter().flat_map(Block::addresses).collect(),
-                ))
-            }
-            Action::UnassignAddresses { eni, addresses } => {
-                assert!(
-                    addresses.is_disjoint(in_use),
-                    "invariant 4: {addresses:?} given back while in use"
-                );
-                let eni = self.enis.get_mut(eni).unwrap();
-                eni.blocks
-                    .retain(|block| !block.addresses().any(|address| addresses.contains(&address)));
-                Ok(Effect::Done)
-            }
-            Action::DetachEni { eni, .. } => {
-                let eni = self.enis.get_mut(eni).ok_or(Fault::Gone {
-                    what: eni.to_string(),
-                })?;
-                assert_ne!(
-                    eni.owner,
-                    Owner::Primary,
-                    "invariant 6: the primary is never removed"
-                );
-                let addresses: BTreeSet<_> = eni.blocks.iter().flat_map(|block| block.addresses()).collect();
-                assert!(
-                    addresses.is_disjoint(in_use),
-                    "invariant 4: {} detached while in use",
-                    eni.id
-                );
-                eni.attachment = None;
-                Ok(Effect::Done)
-            }
-            Action::DeleteEni { eni } => {
-                let gone = self.enis.remove(eni).ok_or(Fault::Gone {
-                    what: eni.to_string(),
-                })?;
-                assert_eq!(gone.attachment, None);
-                Ok(Effect::Done)
-            }
-            Action::ReadEni { eni } => Ok(Effect::Read(self.enis.get(eni).cloned())),
-            Action::ReadAll { .. } => Ok(Effect::ReadAll(Snapshot {
-                at: now,
-                enis: self.enis.clone(),
-            })),
-        }
-    }
-
-    fn create(&mut self, intent: IntentId, addresses: AddressCount) -> SeenEni {
-        if let Some(known) = self.tokens.get(&intent) {
-            return self.enis[known].clone();
-        }
-        let number = self.next;
-        let eni = SeenEni {
-            id: format!("eni-{number:08x}").parse().unwrap(),
-            mac: Mac([2, 0, 0, 0, (number >> 8) as u8, number as u8]),
-            subnet: "subnet-01234567".parse().unwrap(),
-            primary_ip: self.address(),
-            blocks: self.addresses(addresses),
-            attachment: None,
-            owner: Owner::Ours(Some(intent)),
-        };
-        self.tokens.insert(intent, eni.id.clone());
-        self.enis.insert(eni.id.clone(), eni.clone());
-        eni
-    }
-
-    fn attach(&mut self, eni: &EniId, index: u32) -> Result<Effect, Fault> {
-        let attached: Vec<_> = self
-            .enis
-            .values()
-            .filter_map(|eni| eni.attachment.as_ref())
-            .collect();
-        if attached.len() >= self.most_enis {
-            return Err(Fault::Limit {
-                code: "AttachmentLimitExceeded".to_owned(),
-            });
-        }
-        if attached.iter().any(|attachment| attachment.device_index == index) {
-            return Err(Fault::Stale {
-                code: "index taken".to_owned(),
-            });
-        }
-        let eni = self.enis.get_mut(eni).ok_or(Fault::Gone {
-            what: eni.to_string(),
-        })?;
-        if eni.attachment.is_some() {
-            return Err(Fault::Stale {
-                code: "InvalidNetworkInterface.InUse".to_owned(),
-            });
-        }
-        eni.attachment = Some(attachment(index));
-        Ok(Effect::Attached(eni.attachment.clone().unwrap().id))
-    }
-}
-
-fn attachment(index: u32) -> SeenAttachment {
-    SeenAttachment {
-        id: format!("eni-attach-{index:08x}").parse().unwrap(),
-        instance: instance(),
-        device_index: index,
-        network_card: 0,
-        delete_on_termination: index == 0,
-        detaching: false,
     }
 }
 
@@ -573,89 +404,4 @@ proptest! {
         }
         life.settle();
     }
-}
-
-/// The worked numbers of the peer's documentation, reached by planning: t3.small, 3 ENIs of 3 addresses.
-#[test]
-fn steady_states_are_the_peers() {
-    let ips = |warm, minimum| WarmTarget::Addresses {
-        warm: AddressCount(warm),
-        minimum: AddressCount(minimum),
-    };
-    for (warm, pods, expected) in [
-        (WarmTarget::Enis(1), 0, (1, 3)),
-        (WarmTarget::Enis(1), 5, (3, 9)),
-        (ips(1, 1), 0, (1, 1)),
-        (ips(1, 1), 5, (2, 6)),
-        (ips(2, 5), 0, (2, 5)),
-        (ips(2, 5), 5, (3, 7)),
-    ] {
-        let mut life = Life::new(warm);
-        (0..pods).for_each(|pod| life.step(Step::Add(pod)));
-        life.settle();
-        assert_eq!(life.totals(), expected, "{warm:?} with {pods} pods");
-        (0..pods).for_each(|pod| life.step(Step::Delete(pod)));
-        life.settle();
-        let mut fresh = Life::new(warm);
-        fresh.settle();
-        assert_eq!(
-            life.totals(),
-            fresh.totals(),
-            "{warm:?}: as before, after {pods} pods went"
-        );
-    }
-}
-
-#[test]
-fn after_a_reboot_all_pods_are_gone_and_their_addresses_rest() {
-    let mut life = Life::new(WarmTarget::Enis(1));
-    life.step(Step::Add(1));
-    life.settle();
-    let address = life.in_use().into_iter().next().unwrap();
-    let present = Present {
-        boot_id: "two".to_owned(),
-        at: life.stamp(),
-        cooldown: COOLDOWN,
-    };
-    let ledger = Ledger::restore(life.journal.clone(), &present);
-    assert!(ledger.leases().is_empty());
-    assert!(!ledger.is_free(address, life.now) && ledger.is_free(address, life.now.after(COOLDOWN)));
-}
-
-#[test]
-fn a_compacted_journal_restores_the_same() {
-    let mut life = Life::new(WarmTarget::Enis(1));
-    (0..6).for_each(|pod| life.step(Step::Add(pod)));
-    life.settle();
-    life.step(Step::Delete(3));
-    let present = Present {
-        boot_id: BOOT.to_owned(),
-        at: life.stamp(),
-        cooldown: COOLDOWN,
-    };
-    let long = Ledger::restore(life.journal.clone(), &present);
-    let bytes = life
-        .ledger
-        .entries(BOOT, life.now)
-        .iter()
-        .flat_map(|entry| encode(entry).unwrap())
-        .collect::<Vec<u8>>();
-    let short = Ledger::restore(decode(&bytes).entries, &present);
-    assert_eq!(long.entries(BOOT, life.now), short.entries(BOOT, life.now));
-}
-
-#[test]
-fn a_repeated_add_gets_the_same_answer_and_the_line_is_bounded() {
-    let mut life = Life::new(WarmTarget::Enis(1));
-    life.settle();
-    let add = |life: &mut Life, pod| {
-        life.ledger
-            .add(request(pod), &life.policy.clone(), AddressCount(2), life.now)
-    };
-    let Added::Given(first) = add(&mut life, 1).unwrap() else {
-        panic!("there is a free address")
-    };
-    assert_eq!(add(&mut life, 1).unwrap(), Added::Again(first));
-    let outcomes: Vec<bool> = (2..20).map(|pod| add(&mut life, pod).is_ok()).collect();
-    assert!(outcomes.contains(&false), "the line has an end");
 }
