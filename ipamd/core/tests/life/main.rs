@@ -1,4 +1,5 @@
-//! A node's life at random: pods come and go, calls fail, answers are lost, the daemon is killed at any step. The
+//! A node's life at random: pods come and go, calls overlap and fail, answers are lost, the daemon is killed at any
+//! step. The
 //! invariants of the core hold after each step, and when faults stop every pod is served and every target is met.
 
 #![allow(
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ipamd_core::action::{Action, Fault};
+use ipamd_core::action::{Action, Effect, Fault};
 use ipamd_core::address::{AddressCount, Mac};
 use ipamd_core::id::{AttachmentKey, EniId, InstanceId, Pod};
 use ipamd_core::instance::{Limits, Table};
@@ -68,6 +69,14 @@ struct Life {
     freed: BTreeMap<Ipv4Addr, Moment>,
     now: Moment,
     seed: u64,
+    /// Calls that have begun, and once EC2 has done them what it answered.
+    flights: Vec<Flight>,
+}
+
+struct Flight {
+    action: Action,
+    begun: Moment,
+    answer: Option<Result<Effect, Fault>>,
 }
 
 /// How the call goes.
@@ -85,7 +94,14 @@ enum Step {
     Add(u32),
     Delete(u32),
     Wait(u64),
+    /// Plans, and makes each call at once.
     Plan(Call),
+    /// Plans, and leaves the calls under way.
+    Begin,
+    /// EC2 does one of the calls under way.
+    Execute(usize, Call),
+    /// One of its answers arrives.
+    Land(usize),
     Kill,
 }
 
@@ -102,6 +118,7 @@ impl Life {
             freed: BTreeMap::new(),
             now: Moment(Duration::from_secs(10)),
             seed: 1,
+            flights: Vec::new(),
         };
         life.ledger.handle_node(node());
         life.sync();
@@ -135,6 +152,9 @@ impl Life {
             Step::Delete(pod) => self.delete(pod),
             Step::Wait(seconds) => self.now = self.now.after(Duration::from_secs(seconds)),
             Step::Plan(call) => self.plan(call),
+            Step::Begin => drop(self.begin()),
+            Step::Execute(which, call) => self.execute(which, call),
+            Step::Land(which) => self.land(which),
             Step::Kill => self.kill(),
         }
         self.kernel();
@@ -187,6 +207,21 @@ impl Life {
     }
 
     fn plan(&mut self, call: Call) {
+        let before = self.flights.len();
+        self.begin();
+        for flight in self.flights.split_off(before) {
+            if call == Call::KilledBefore {
+                return self.kill();
+            }
+            let answer = self.answer(&flight, call);
+            if call == Call::KilledAfter {
+                return self.kill();
+            }
+            self.hear(&flight.action, answer);
+        }
+    }
+
+    fn begin(&mut self) {
         let plan = plan(&Situation {
             policy: &self.policy,
             limits: self.limits,
@@ -200,35 +235,57 @@ impl Life {
         for action in plan.actions {
             self.ledger.handle_begin(&action);
             self.sync();
-            if call == Call::KilledBefore {
-                return self.kill();
-            }
-            let outcome = match call {
-                Call::Throttled => Err(Fault::Wait {
-                    code: "RequestLimitExceeded".to_owned(),
-                }),
-                _ => self.cloud.execute(&action, &self.in_use(), self.now),
-            };
-            let outcome = match call {
-                Call::KilledAfter => return self.kill(),
-                Call::AnswerLost => Err(Fault::Unknown {
-                    reason: "timed out".to_owned(),
-                }),
-                _ => outcome,
-            };
-            self.seed += 1;
-            self.ledger.handle_outcome(
-                &action,
-                outcome,
-                Happening {
-                    now: self.now,
-                    seed: self.seed,
-                },
-            );
-            self.sync();
+            self.flights.push(Flight {
+                action,
+                begun: self.now,
+                answer: None,
+            });
         }
     }
 
+    fn execute(&mut self, which: usize, call: Call) {
+        let mut open = (0..self.flights.len()).filter(|place| self.flights[*place].answer.is_none());
+        if let Some(place) = open.nth(which) {
+            let mut flight = self.flights.remove(place);
+            flight.answer = Some(self.answer(&flight, call));
+            self.flights.insert(place, flight);
+        }
+    }
+
+    fn land(&mut self, which: usize) {
+        let mut places = (0..self.flights.len()).filter(|place| self.flights[*place].answer.is_some());
+        if let Some(place) = places.nth(which) {
+            let flight = self.flights.remove(place);
+            self.hear(&flight.action, flight.answer.unwrap());
+        }
+    }
+
+    /// What EC2 does and what the daemon will hear of it.
+    fn answer(&mut self, flight: &Flight, call: Call) -> Result<Effect, Fault> {
+        if call == Call::Throttled {
+            return Err(Fault::Wait {
+                code: "RequestLimitExceeded".to_owned(),
+            });
+        }
+        let in_use = self.in_use();
+        let answer = self.cloud.execute(&flight.action, &in_use, flight.begun);
+        if call == Call::AnswerLost {
+            return Err(Fault::Unknown {
+                reason: "timed out".to_owned(),
+            });
+        }
+        answer
+    }
+
+    fn hear(&mut self, action: &Action, answer: Result<Effect, Fault>) {
+        self.seed += 1;
+        let happening = Happening {
+            now: self.now,
+            seed: self.seed,
+        };
+        self.ledger.handle_outcome(action, answer, happening);
+        self.sync();
+    }
     /// What the plan adds to what is on record fits the instance type.
     fn check_limits(&self, actions: &[Action]) {
         let new = |action: &&Action| matches!(action, Action::CreateEni(new) if !self.ledger.intents().contains_key(&new.intent));
@@ -254,6 +311,7 @@ impl Life {
             cooldown: COOLDOWN,
         };
         self.ledger = Ledger::restore(self.journal.clone(), &present);
+        self.flights.clear();
         let again: Vec<u32> = self
             .pods
             .iter()
@@ -289,6 +347,10 @@ impl Life {
 
     /// Without faults everything comes to rest: every pod is served, targets are met, the plan is empty.
     fn settle(&mut self) {
+        while !self.flights.is_empty() {
+            self.step(Step::Execute(0, Call::Works));
+            self.step(Step::Land(0));
+        }
         for _ in 0..400 {
             self.step(Step::Plan(Call::Works));
             self.step(Step::Wait(1));
@@ -383,11 +445,19 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Call::KilledBefore),
         1 => Just(Call::KilledAfter),
     ];
+    let answer = prop_oneof![
+        4 => Just(Call::Works),
+        1 => Just(Call::Throttled),
+        1 => Just(Call::AnswerLost),
+    ];
     let step = prop_oneof![
         4 => (0..14_u32).prop_map(Step::Add),
         3 => (0..14_u32).prop_map(Step::Delete),
-        2 => (1..40_u64).prop_map(Step::Wait),
+        2 => prop_oneof![9 => 1..40_u64, 1 => Just(3600)].prop_map(Step::Wait),
         5 => call.prop_map(Step::Plan),
+        3 => Just(Step::Begin),
+        3 => (0..3_usize, answer).prop_map(|(which, call)| Step::Execute(which, call)),
+        3 => (0..3_usize).prop_map(Step::Land),
         1 => Just(Step::Kill),
     ];
     proptest::collection::vec(step, 1..80)
