@@ -21,7 +21,7 @@ use crate::net::eni::{Place, Wanted, WantedEni};
 use crate::net::pod::{PodWiring, WiringFacts, wiring};
 use crate::policy::Policy;
 use crate::retry::Backoff;
-use crate::snapshot::{Node, Owner, SeenEni};
+use crate::snapshot::{Node, Owner, SeenAttachment, SeenEni};
 
 pub mod cooldown;
 pub mod journal;
@@ -49,6 +49,8 @@ pub struct Ledger {
     surplus_since: Option<Moment>,
     read_all_at: Option<Moment>,
     read_all_wanted: bool,
+    /// When a call last changed an ENI: what a read tells of a moment before that is out of date.
+    changed: BTreeMap<EniId, Moment>,
     unwritten: Vec<Entry>,
 }
 
@@ -76,6 +78,13 @@ impl EniRecord {
     #[must_use]
     pub fn serves(&self) -> bool {
         !self.removing && self.seen.owner != Owner::Foreign && self.seen.attachment.is_some()
+    }
+
+    /// Whether pods may get addresses of it from now on: not while EC2 takes it away.
+    #[must_use]
+    pub fn gives(&self) -> bool {
+        let leaves = |attachment: &SeenAttachment| attachment.detaching;
+        self.serves() && !self.seen.attachment.as_ref().is_some_and(leaves)
     }
 
     /// Where it is attached.
@@ -394,8 +403,10 @@ impl Ledger {
     /// Addresses that can be given now, best first: the ENI with the most pods, so that others can empty; among equals
     /// the one that was there first.
     fn free(&self, now: Moment) -> impl Iterator<Item = (EniId, Ipv4Addr)> {
-        let mut enis: Vec<&EniRecord> = self.enis.values().filter(|record| record.serves()).collect();
-        enis.sort_by_key(|record| (std::cmp::Reverse(self.leases_on(&record.seen.id)), record.place()));
+        let mut enis: Vec<&EniRecord> = self.enis.values().filter(|record| record.gives()).collect();
+        enis.sort_by_cached_key(|record| {
+            (std::cmp::Reverse(self.leases_on(&record.seen.id)), record.place())
+        });
         enis.into_iter().flat_map(move |record| {
             let addresses = record.served.iter().flat_map(|block| block.addresses());
             addresses

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{EniRecord, Intent, Lease, Ledger};
+use crate::address::AddressCount;
 use crate::id::{AttachmentKey, EniId, IntentId};
 use crate::moment::{Moment, Stamp};
 use crate::net::EniMark;
@@ -171,6 +172,7 @@ impl Ledger {
             id: *id,
             intent: intent.clone(),
         }));
+        entries.extend(self.ended_intent());
         entries.extend(self.last_mark.map(|last| Entry::Mark { last }));
         let leases = self.leases.iter();
         entries.extend(leases.map(|(key, lease)| Entry::Leased {
@@ -183,6 +185,19 @@ impl Ledger {
                 .map(|(address, at)| Entry::Resting { address, at }),
         );
         entries
+    }
+
+    /// The last intent, where it has ended: no number serves twice, whatever the wall clock does.
+    fn ended_intent(&self) -> Vec<Entry> {
+        let id = IntentId(self.last_intent);
+        if id.0 == 0 || self.intents.contains_key(&id) {
+            return Vec::new();
+        }
+        let intent = Intent {
+            addresses: AddressCount::ZERO,
+            wall: Duration::ZERO,
+        };
+        vec![Entry::Intended { id, intent }, Entry::IntentEnded { id }]
     }
 
     fn replay(&mut self, entry: Entry, same_boot: bool, present: &Present) {

@@ -16,6 +16,9 @@ pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// The link group of host ends that wait for their namespace's end and are reaped together. Chosen: 'B' 'D'.
 pub const DOOMED_GROUP: u32 = 0x4244;
 
+/// The interface that Kubernetes runtimes ask for.
+const USUAL_INTERFACE: &str = "eth0";
+
 /// Everything about one pod's interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodWiring {
@@ -73,12 +76,14 @@ pub fn wiring(
     })
 }
 
-/// The host end's name: the prefix and eleven digits of a SHA-1 over `namespace.name`, as the peer names it. A
-/// runtime that runs no Kubernetes names no pod; there the container names it.
+/// The host end's name: the prefix and eleven digits of a SHA-1 over `namespace.name`, as the peer names it; with the
+/// interface where that is not the usual one, so that a pod can have several. A runtime that runs no Kubernetes names no
+/// pod; there the container names it.
 fn host_name(key: &AttachmentKey, pod: &Pod, prefix: &str) -> Result<IfName, Malformed> {
     let subject = match (pod.namespace.as_str(), pod.name.as_str()) {
         ("", "") => format!("{}.{}", key.container, key.interface),
-        (namespace, name) => format!("{namespace}.{name}"),
+        (namespace, name) if key.interface.as_str() == USUAL_INTERFACE => format!("{namespace}.{name}"),
+        (namespace, name) => format!("{namespace}.{name}.{}", key.interface),
     };
     let digest = Sha1::digest(subject.as_bytes());
     let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
