@@ -80,6 +80,16 @@ impl Binaries {
         }
     }
 
+    /// Binaries that somebody put into one folder.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        Self {
+            shim: folder.join("cni-shim"),
+            ipamd: folder.join("ipamd"),
+            max_pods: folder.join("max-pods"),
+        }
+    }
+
     /// Looks whether they are there and younger than their sources.
     ///
     /// # Errors
