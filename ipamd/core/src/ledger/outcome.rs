@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::journal::Entry;
 use super::{EniRecord, Intent, Ledger};
 use crate::action::{Action, Effect, Fault, Subject};
-use crate::address::Block;
+use crate::address::{AddressCount, Block};
 use crate::id::{EniAttachmentId, EniId};
 use crate::moment::Moment;
 use crate::net::EniMark;
@@ -62,9 +62,7 @@ impl Ledger {
                     record.served.remove(&Block::Secondary(*address));
                 }
             }),
-            Action::DetachEni { eni, .. } | Action::DeleteEni { eni } => {
-                self.change(eni, |record| record.removing = true);
-            }
+            Action::DetachEni { eni, .. } | Action::DeleteEni { eni } => self.begin_removal(eni),
             Action::CreateEni(_)
             | Action::AttachEni { .. }
             | Action::DeleteOnTermination { .. }
@@ -134,7 +132,10 @@ impl Ledger {
     fn handle_effect(&mut self, action: &Action, effect: Effect, now: Moment) {
         match (action, effect) {
             (Action::CreateEni(new), Effect::Created(seen)) => {
-                self.insert_eni(seen, Some(now));
+                // A read may have found it first, and it may be attached by now: that is the younger truth.
+                if !self.enis.contains_key(&seen.id) {
+                    self.insert_eni(seen, Some(now));
+                }
                 self.end_intent(new.intent);
                 self.backoff.handle_success(&Subject::Growth);
             }
@@ -194,7 +195,7 @@ impl Ledger {
                 }
             }
             Action::AttachEni { eni, .. } if matches!(fault, Fault::Limit { .. }) => {
-                self.change(eni, |record| record.removing = true);
+                self.begin_removal(eni);
                 self.backoff
                     .handle_failure(Subject::Growth, fault, at.now, at.seed);
                 return;
@@ -330,6 +331,13 @@ impl Ledger {
                 record.seen.attachment = None;
             }
         });
+    }
+
+    /// From now on nothing of the ENI is handed out, and it goes. One with pods stays, whatever was believed (4).
+    fn begin_removal(&mut self, eni: &EniId) {
+        if self.leases_on(eni) == AddressCount::ZERO {
+            self.change(eni, |record| record.removing = true);
+        }
     }
 
     fn forget_eni(&mut self, id: &EniId) {

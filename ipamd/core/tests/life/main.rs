@@ -152,7 +152,7 @@ impl Life {
             Step::Delete(pod) => self.delete(pod),
             Step::Wait(seconds) => self.now = self.now.after(Duration::from_secs(seconds)),
             Step::Plan(call) => self.plan(call),
-            Step::Begin => drop(self.begin()),
+            Step::Begin => self.begin(),
             Step::Execute(which, call) => self.execute(which, call),
             Step::Land(which) => self.land(which),
             Step::Kill => self.kill(),

@@ -177,6 +177,49 @@ fn a_read_soon_after_a_change_may_still_show_what_was_before() {
 }
 
 #[test]
+fn a_creation_that_is_heard_of_late_does_not_undo_the_attachment() {
+    let mut life = holding(1);
+    (0..3).for_each(|pod| life.step(Step::Add(pod)));
+    life.settle();
+    life.step(Step::Add(3));
+    life.step(Step::Begin);
+    assert_eq!(creations(&life), 1);
+    life.step(Step::Execute(0, Call::Works));
+    life.now = life.now.after(Duration::from_secs(3600));
+    (0..3).for_each(|_| life.step(Step::Plan(Call::Works)));
+    let attached = |life: &Life| {
+        let records = life.ledger.enis().values();
+        records.filter(|record| record.seen.attachment.is_some()).count()
+    };
+    assert_eq!(attached(&life), 2, "found by a read, and attached");
+    life.step(Step::Land(0));
+    assert_eq!(attached(&life), 2);
+}
+
+#[test]
+fn invariant_4_an_eni_with_pods_is_not_detached_even_if_it_was_to_go() {
+    let mut life = Life::new(warm(1, 0));
+    (0..4).for_each(|pod| life.step(Step::Add(pod)));
+    life.settle();
+    let (id, attachment) = life
+        .cloud
+        .enis
+        .iter()
+        .nth(1)
+        .map(|(id, eni)| (id.clone(), eni.attachment.clone().unwrap().id))
+        .unwrap();
+    // Somebody else's detach, or a removal that was begun on a wrong belief, failed.
+    let detach = Action::DetachEni { eni: id, attachment };
+    life.ledger.handle_begin(&detach);
+    let throttled = Fault::Wait {
+        code: "RequestLimitExceeded".to_owned(),
+    };
+    life.hear(&detach, Err(throttled));
+    life.step(Step::Wait(60));
+    life.settle();
+}
+
+#[test]
 fn invariant_2_what_the_kernel_no_longer_serves_is_not_handed_out() {
     let mut life = holding(1);
     assert!(life.ledger.has_free(life.now));
