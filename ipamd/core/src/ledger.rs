@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Subject};
 use crate::address::{AddressCount, Block};
-use crate::id::{AttachmentKey, EniId, IntentId, Malformed, Pod};
+use crate::id::{AttachmentKey, EniId, IntentId, Malformed, Pod, SecurityGroupId, SubnetId};
 use crate::moment::{Moment, Stamp};
 use crate::net::EniMark;
 use crate::net::eni::{Place, Wanted, WantedEni};
@@ -104,12 +104,19 @@ impl EniRecord {
     }
 }
 
-/// An ENI that was asked for and has no id yet.
+/// An ENI that was asked for and has no id yet: everything that was said, because a client token demands that a repeat
+/// says it word for word, whatever the node and the policy have become.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
-    /// How many secondary addresses it is to come with.
+    /// With how many secondary addresses.
     pub addresses: AddressCount,
-    /// When it was intended: the createdAt tag, the same on every repeat, since 1970.
+    /// Where.
+    pub subnet: SubnetId,
+    /// With which security groups.
+    pub groups: BTreeSet<SecurityGroupId>,
+    /// With which tags.
+    pub tags: BTreeMap<String, String>,
+    /// When it was intended, since 1970.
     pub wall: Duration,
 }
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{EniRecord, Intent, Lease, Ledger};
-use crate::address::AddressCount;
 use crate::id::{AttachmentKey, EniId, IntentId};
 use crate::moment::{Moment, Stamp};
 use crate::net::EniMark;
@@ -188,16 +187,10 @@ impl Ledger {
     }
 
     /// The last intent, where it has ended: no number serves twice, whatever the wall clock does.
-    fn ended_intent(&self) -> Vec<Entry> {
+    fn ended_intent(&self) -> Option<Entry> {
         let id = IntentId(self.last_intent);
-        if id.0 == 0 || self.intents.contains_key(&id) {
-            return Vec::new();
-        }
-        let intent = Intent {
-            addresses: AddressCount::ZERO,
-            wall: Duration::ZERO,
-        };
-        vec![Entry::Intended { id, intent }, Entry::IntentEnded { id }]
+        let ended = id.0 > 0 && !self.intents.contains_key(&id);
+        ended.then_some(Entry::IntentEnded { id })
     }
 
     fn replay(&mut self, entry: Entry, same_boot: bool, present: &Present) {
@@ -210,7 +203,10 @@ impl Ledger {
                 self.last_intent = self.last_intent.max(id.0);
                 self.intents.insert(id, intent);
             }
-            Entry::IntentEnded { id } => drop(self.intents.remove(&id)),
+            Entry::IntentEnded { id } => {
+                self.last_intent = self.last_intent.max(id.0);
+                self.intents.remove(&id);
+            }
             Entry::Mark { last } => self.last_mark = Some(last),
             Entry::Leased { key, lease } => self.insert_lease(key, lease),
             Entry::Released { key, address, at } => {

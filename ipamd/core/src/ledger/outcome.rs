@@ -47,6 +47,9 @@ impl Ledger {
             Action::CreateEni(new) if !self.intents.contains_key(&new.intent) => {
                 let intent = Intent {
                     addresses: new.addresses,
+                    subnet: new.subnet.clone(),
+                    groups: new.groups.clone(),
+                    tags: new.tags.clone(),
                     wall: new.wall,
                 };
                 self.last_intent = self.last_intent.max(new.intent.0);

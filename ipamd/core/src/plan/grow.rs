@@ -116,7 +116,7 @@ fn create(planner: &mut Planner<'_>, mut missing: AddressCount) {
             return;
         }
         let addresses = missing.min(slots);
-        let new = new_eni(situation, node, intent, addresses, situation.wall);
+        let new = new_eni(situation, node, intent, addresses);
         if !planner.act(Action::CreateEni(new)) {
             return;
         }
@@ -132,30 +132,26 @@ fn create(planner: &mut Planner<'_>, mut missing: AddressCount) {
 /// The call that an intent on record stands for, said again word for word.
 pub(super) fn repeat(situation: &Situation<'_>, node: &Node, id: IntentId) -> Option<Action> {
     let intent = situation.ledger.intents().get(&id)?;
-    Some(Action::CreateEni(new_eni(
-        situation,
-        node,
-        id,
-        intent.addresses,
-        intent.wall,
-    )))
+    Some(Action::CreateEni(NewEni {
+        intent: id,
+        instance: node.instance.clone(),
+        subnet: intent.subnet.clone(),
+        groups: intent.groups.clone(),
+        addresses: intent.addresses,
+        wall: intent.wall,
+        tags: intent.tags.clone(),
+    }))
 }
 
-fn new_eni(
-    situation: &Situation<'_>,
-    node: &Node,
-    intent: IntentId,
-    addresses: AddressCount,
-    wall: Duration,
-) -> NewEni {
+fn new_eni(situation: &Situation<'_>, node: &Node, intent: IntentId, addresses: AddressCount) -> NewEni {
     NewEni {
         intent,
         instance: node.instance.clone(),
         subnet: node.subnet.clone(),
         groups: node.groups.clone(),
         addresses,
-        wall,
-        tags: tags(situation, node, intent, wall),
+        wall: situation.wall,
+        tags: tags(situation, node, intent, situation.wall),
     }
 }
 

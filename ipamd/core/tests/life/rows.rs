@@ -197,6 +197,33 @@ fn a_creation_that_is_heard_of_late_does_not_undo_the_attachment() {
 }
 
 #[test]
+fn a_creation_is_repeated_word_for_word_though_the_node_changed_meanwhile() {
+    let mut life = holding(1);
+    (0..3).for_each(|pod| life.step(Step::Add(pod)));
+    life.settle();
+    life.step(Step::Add(3));
+    life.step(Step::Begin);
+    let asked = life.flights.pop().unwrap().action;
+    let lost = Fault::Unknown {
+        reason: "timed out".to_owned(),
+    };
+    life.hear(&asked, Err(lost));
+    let mut changed = node();
+    changed.groups.insert("sg-01234567".parse().unwrap());
+    life.ledger.handle_node(changed);
+    life.policy.tags.insert("team".to_owned(), "blue".to_owned());
+    life.kill();
+    life.step(Step::Wait(60));
+    life.step(Step::Plan(Call::Works));
+    life.step(Step::Begin);
+    let again = life
+        .flights
+        .iter()
+        .find(|flight| flight.action.subject() == asked.subject());
+    assert_eq!(again.map(|flight| &flight.action), Some(&asked));
+}
+
+#[test]
 fn invariant_4_an_eni_with_pods_is_not_detached_even_if_it_was_to_go() {
     let mut life = Life::new(warm(1, 0));
     (0..4).for_each(|pod| life.step(Step::Add(pod)));
