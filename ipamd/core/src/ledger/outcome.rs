@@ -215,6 +215,9 @@ impl Ledger {
             Action::UnassignAddresses { .. } => self.doubt(action),
             Action::DeleteEni { .. } if fault == Fault::Busy => {}
             Action::ReadEni { .. } | Action::ReadAll { .. } => {}
+            // Known to exist and not yet visible to every part of EC2: the same call works a moment later.
+            Action::AttachEni { eni, .. } | Action::DeleteOnTermination { eni, .. }
+                if matches!(fault, Fault::Gone { .. }) && self.is_fresh(eni, at.now) => {}
             _ if certain => {}
             _ => self.doubt(action),
         }
@@ -252,10 +255,9 @@ impl Ledger {
     /// EC2 did not show an ENI. A fresh one may not be visible yet, and nothing with a pod on it is ever dropped
     /// because a read missed it.
     fn handle_missing(&mut self, id: &EniId, now: Moment) {
-        let fresh = |record: &EniRecord| record.created.is_some_and(|at| now.since(at) < VISIBLE_AFTER);
         let has_pods = self.leases_on(id).0 > 0;
         match self.enis.get(id) {
-            Some(record) if fresh(record) && !record.removing => {
+            Some(record) if self.is_fresh(id, now) && !record.removing => {
                 let subject = Subject::Eni(id.clone());
                 let fault = Fault::Gone { what: id.to_string() };
                 self.backoff
@@ -265,6 +267,12 @@ impl Ledger {
             Some(_) => self.forget_eni(id),
             None => {}
         }
+    }
+
+    /// Whether this daemon created the ENI a moment ago.
+    fn is_fresh(&self, id: &EniId, now: Moment) -> bool {
+        let created = self.enis.get(id).and_then(|record| record.created);
+        created.is_some_and(|at| now.since(at) < VISIBLE_AFTER)
     }
 
     /// Takes an ENI on record as EC2 described it. Blocks with a pod on them stay, whatever a read missed.
