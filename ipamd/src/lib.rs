@@ -6,6 +6,7 @@
 pub mod config;
 pub mod daemon;
 mod execute;
+pub mod explain;
 mod imds;
 mod kernel;
 mod server;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -9,7 +10,8 @@ use ipamd::config::{Config, LogTarget};
 use ipamd::daemon;
 use tracing_subscriber::EnvFilter;
 
-/// Exit codes of sysexits.h: a configuration error is told apart from everything else.
+/// Exit codes of sysexits.h: wrong usage and a wrong configuration are told apart from everything else.
+const EX_USAGE: u8 = 64;
 const EX_CONFIG: u8 = 78;
 const FAILED: u8 = 1;
 
@@ -17,6 +19,48 @@ const FAILED: u8 = 1;
 const WORKERS: usize = 2;
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => daemon(),
+        ["explain"] => explain(),
+        ["--version"] => say(&format!("ipamd {}", env!("CARGO_PKG_VERSION"))),
+        ["--help" | "-h"] => say(USAGE),
+        _ => {
+            complain(&format!("unknown arguments {arguments:?}\n{USAGE}"));
+            ExitCode::from(EX_USAGE)
+        }
+    }
+}
+
+/// What can be asked for. Settings come from the environment, as the peer's do.
+const USAGE: &str = "usage: ipamd            run the daemon; settings come from the environment
+       ipamd explain    say what the running daemon sees, wants and waits for
+       ipamd --version";
+
+fn explain() -> ExitCode {
+    let socket = std::env::var_os("BERTH_SOCKET").map_or_else(|| PathBuf::from(proto::SOCKET), PathBuf::from);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let told = runtime.context("start the runtime").and_then(|runtime| {
+        runtime
+            .block_on(ipamd::explain::explain(&socket))
+            .map_err(anyhow::Error::from)
+    });
+    match told {
+        Ok(text) => say(&text),
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of the command")]
+fn say(text: &str) -> ExitCode {
+    println!("{}", text.trim_end());
+    ExitCode::SUCCESS
+}
+
+fn daemon() -> ExitCode {
     let environment: BTreeMap<String, String> = std::env::vars().collect();
     let (config, warnings) = match Config::parse(&environment) {
         Ok(parsed) => parsed,

@@ -185,6 +185,21 @@ e2e::tests! {
         Ok(())
     }
 
+    async fn explain_says_what_is_held_and_what_comes_next(stage) {
+        let site = Site::usual(&stage).await?;
+        site.add_all("n1", &["a", "b"]).await?;
+        let program = stage.tools.binaries.ipamd.to_string_lossy().into_owned();
+        let output = site.machine("n1")?.node().run(&program, &["explain"]).await?;
+        let text = String::from_utf8(output.stdout)?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        ensure!(text.contains("Pods can be served.") && text.contains("2 pods"), "{text}");
+        ensure!(text.contains("2 addresses are in use"), "{text}");
+        site.kill("n1").await?;
+        let output = site.machine("n1")?.node().run(&program, &["explain"]).await?;
+        ensure!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("is ipamd running"));
+        Ok(())
+    }
+
     async fn a_configuration_fault_stops_the_start_and_names_everything(stage) {
         let wishes = Wishes { daemons: false, ..Wishes::default().with("BERTH_MAX_PODS", "none").with("BERTH_X", "1") };
         let site = Site::new(&stage, &wishes).await?;
