@@ -111,11 +111,11 @@ impl Ledger {
 
     /// Notes that time passed.
     pub fn handle_time(&mut self, now: Moment) {
-        /// A read lasts no longer than this, so its answer is older than no change that is forgotten.
-        const LONGEST_READ: Duration = Duration::from_secs(300);
         self.cooldown.handle_time(now);
-        self.changed
-            .retain(|_, at| now.since(*at) < VISIBLE_AFTER + LONGEST_READ);
+        // A read that is under way may answer from before any of them, however long it takes.
+        if !self.in_flight.contains_key(&Subject::Instance) {
+            self.changed.retain(|_, at| now.since(*at) < VISIBLE_AFTER);
+        }
     }
 
     fn note_change(&mut self, subject: &Subject, effect: &Effect, now: Moment) {

@@ -150,7 +150,7 @@ fn a_read_that_began_before_a_change_does_not_undo_it() {
         let change = under_way(&mut life, change);
         life.hear(&change.0, change.1);
     }
-    life.step(Step::Wait(1));
+    life.step(Step::Wait(3600));
     life.hear(&read.0, read.1);
     assert_eq!(
         life.ledger.enis()[&primary()].seen.blocks,
