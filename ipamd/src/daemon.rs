@@ -15,6 +15,7 @@ use std::time::Duration;
 use ec2::{Connection, Ec2};
 use ipamd_core::action::{Action, Effect, Fault};
 use ipamd_core::address::AddressCount;
+use ipamd_core::id::AttachmentKey;
 use ipamd_core::instance::{Limits, Table};
 use ipamd_core::ledger::journal::{Entry, Present};
 use ipamd_core::ledger::outcome::Happening;
@@ -134,6 +135,7 @@ struct Daemon<'a> {
     wake_at: Option<Moment>,
     report: Report,
     trouble: Option<String>,
+    kernel_failures: u32,
     seed: u64,
     serving: bool,
     terminating: bool,
@@ -164,6 +166,7 @@ impl<'a> Daemon<'a> {
             wake_at: None,
             report: Report::default(),
             trouble: None,
+            kernel_failures: 0,
             // Only jitter hangs on it; no two nodes boot at the same nanosecond.
             seed: u64::try_from(clock::wall().as_nanos() & u128::from(u64::MAX)).unwrap_or_default(),
             serving: false,
@@ -255,12 +258,23 @@ impl<'a> Daemon<'a> {
         {
             Ok(Added::Given(lease)) => {
                 tracing::info!(attachment = %key, pod = %lease.pod, address = %lease.wiring.address, "given");
-                self.answers.push(Answer::Add(reply, Box::new(lease)));
+                let lease = Box::new(lease);
+                self.answers.push(Answer::Add {
+                    reply,
+                    key,
+                    lease,
+                    fresh: true,
+                });
             }
             Ok(Added::Again(lease)) => {
                 tracing::info!(attachment = %key, address = %lease.wiring.address, "given again");
-                // On record since its first answer, so there is nothing to wait for and nothing to take back.
-                drop(reply.send(Ok(lease)));
+                let lease = Box::new(lease);
+                self.answers.push(Answer::Add {
+                    reply,
+                    key,
+                    lease,
+                    fresh: false,
+                });
             }
             Ok(Added::Queued(ticket)) => {
                 tracing::info!(attachment = %key, line = self.ledger.waiting().len(), "waits for an address");
@@ -322,14 +336,25 @@ impl<'a> Daemon<'a> {
     }
 
     fn serve(&mut self, now: Moment) {
+        let keys: BTreeMap<Ticket, AttachmentKey> = self
+            .ledger
+            .waiting()
+            .iter()
+            .map(|waiting| (waiting.ticket, waiting.request.key.clone()))
+            .collect();
         for (ticket, outcome) in self.ledger.serve(&self.config.policy, now) {
-            let Some(reply) = self.waiting.remove(&ticket) else {
+            let (Some(reply), Some(key)) = (self.waiting.remove(&ticket), keys.get(&ticket).cloned()) else {
                 continue;
             };
             match outcome {
                 Ok(lease) => {
                     tracing::info!(pod = %lease.pod, address = %lease.wiring.address, "given after waiting");
-                    self.answers.push(Answer::Add(reply, Box::new(lease)));
+                    self.answers.push(Answer::Add {
+                        reply,
+                        key,
+                        lease: Box::new(lease),
+                        fresh: true,
+                    });
                 }
                 Err(refusal) => drop(reply.send(Err(refusal.into()))),
             }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use hostnet::nat::Nat;
 use hostnet::{Error, Routing};
-use ipamd_core::net::diff::diff;
+use ipamd_core::net::diff::{NetOp, diff};
 use ipamd_core::net::eni::Wanted;
-use ipamd_core::net::{NetState, TableId};
+use ipamd_core::net::{NetState, TableId, Via};
 use ipamd_core::policy::Policy;
 use ipamd_core::snapshot::Node;
 use netlink::events::{Changed, Events};
@@ -29,6 +29,42 @@ pub(crate) struct Pass {
     pub(crate) changes: usize,
     /// Whether an ENI's device is still missing.
     pub(crate) incomplete: bool,
+    /// What the kernel refused; everything else was done.
+    pub(crate) refused: Vec<Error>,
+}
+
+/// What the kernel refused, and which devices it concerns.
+#[derive(Debug, Default)]
+struct Refusals {
+    errors: Vec<Error>,
+    devices: BTreeSet<u32>,
+    of_the_node: bool,
+}
+
+impl Refusals {
+    fn note(&mut self, op: NetOp, error: Error) {
+        match device_of(op) {
+            Some(index) => drop(self.devices.insert(index)),
+            None => self.of_the_node = true,
+        }
+        self.errors.push(error);
+    }
+}
+
+/// The device that an operation is about; rules and blackholes are about the node.
+fn device_of(op: NetOp) -> Option<u32> {
+    match op {
+        NetOp::SetMtu { index, .. }
+        | NetOp::SetReversePath { index }
+        | NetOp::SetUp { index }
+        | NetOp::AddAddress { index, .. }
+        | NetOp::RemoveAddress { index, .. } => Some(index),
+        NetOp::SetRoute(route) | NetOp::RemoveRoute(route) => match route.via {
+            Via::Link { index, .. } | Via::Gateway { index, .. } => Some(index),
+            Via::Blackhole => None,
+        },
+        NetOp::AddRule(_) | NetOp::RemoveRule(_) => None,
+    }
 }
 
 impl Kernel {
@@ -59,19 +95,32 @@ impl Kernel {
         let tables: BTreeSet<TableId> = tables.chain([TableId::PODS]).collect();
         let seen = hostnet::observe::observe(&self.routing, &tables).await?;
         let ops = diff(wanted, &seen);
+        let mut refusals = Refusals::default();
         for op in &ops {
             tracing::info!(?op, "kernel");
-            hostnet::apply::apply(&self.routing, *op).await?;
+            if let Err(error) = hostnet::apply::apply(&self.routing, *op).await {
+                refusals.note(*op, error);
+            }
         }
         let mut changes = ops.len();
-        if let Some(firewall) = wanted.firewall(&seen, policy, node) {
-            changes += usize::from(self.nat.load(&firewall)?);
+        let firewall = wanted.firewall(&seen, policy, node);
+        if let Some(firewall) = &firewall {
+            changes += usize::from(self.nat.load(firewall)?);
         }
+        // Without the table pods on secondary ENIs are cut off, so then nothing new is served.
+        let served = match firewall {
+            Some(_) => served(wanted, &seen, &refusals),
+            None => Wanted {
+                enis: Vec::new(),
+                ..wanted.clone()
+            },
+        };
         let incomplete = wanted.without_device(&seen).next().is_some();
         Ok(Pass {
-            served: served(wanted, &seen),
+            served,
             changes,
             incomplete,
+            refused: refusals.errors,
         })
     }
 
@@ -86,9 +135,13 @@ impl Kernel {
     }
 }
 
-fn served(wanted: &Wanted, seen: &NetState) -> Wanted {
+/// The ENIs whose devices are there and took everything.
+fn served(wanted: &Wanted, seen: &NetState, refusals: &Refusals) -> Wanted {
     let mut served = wanted.clone();
-    served.enis.retain(|eni| seen.link_by_mac(eni.mac).is_some());
+    served.enis.retain(|eni| {
+        let link = seen.link_by_mac(eni.mac);
+        link.is_some_and(|link| !refusals.of_the_node && !refusals.devices.contains(&link.index))
+    });
     served
 }
 

@@ -1,8 +1,8 @@
 //! The journal's file: append, one sync for many entries, compact by rename, cut a torn tail.
 //!
 //! A second daemon is kept out by a lock beside the file. What could not be written is kept and written with the next
-//! entries, so the file never has a gap; until then nobody is answered. A file of which not even the first line can be
-//! read is set aside under another name and never deleted.
+//! entries, so the file never has a gap; until then nobody is answered. Of a file that is damaged beyond a torn last
+//! line a copy is set aside under another name and never deleted.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -64,7 +64,9 @@ impl Store {
             read => read.map_err(io("read", path))?,
         };
         let decoded = journal::decode(&bytes);
-        if decoded.entries.is_empty() && !bytes.is_empty() {
+        let tail = bytes.get(decoded.whole_bytes..).unwrap_or_default();
+        // A torn write is the beginning of one line; more than that is damage, and worth keeping.
+        if tail.split(|byte| *byte == b'\n').count() > 1 {
             set_aside(path)?;
         }
         let mut options = OpenOptions::new();
@@ -143,15 +145,16 @@ impl Store {
         file.write_all(&bytes).map_err(io("write", &fresh))?;
         file.sync_all().map_err(io("sync", &fresh))?;
         std::fs::rename(&fresh, &self.path).map_err(io("rename to", &self.path))?;
+        // From here on the fresh file is the journal, whatever becomes of the sync.
+        self.file = file;
+        self.whole_bytes = bytes.len() as u64;
+        self.entries = entries.len();
+        self.pending.clear();
         if let Some(folder) = self.path.parent() {
             File::open(folder)
                 .and_then(|folder| folder.sync_all())
                 .map_err(io("sync", folder))?;
         }
-        self.file = file;
-        self.whole_bytes = bytes.len() as u64;
-        self.entries = entries.len();
-        self.pending.clear();
         Ok(())
     }
 }
@@ -173,8 +176,8 @@ fn set_aside(path: &Path) -> Result<(), Error> {
         .map(|n| path.with_extension(format!("corrupt{n}")))
         .find(|path| !path.exists());
     if let Some(aside) = aside {
-        std::fs::rename(path, &aside).map_err(io("set aside", path))?;
-        tracing::error!(kept = %aside.display(), "journal is not readable and was set aside");
+        std::fs::copy(path, &aside).map_err(io("set a copy aside of", path))?;
+        tracing::error!(kept = %aside.display(), "journal is damaged; a copy was set aside");
     }
     Ok(())
 }
@@ -224,6 +227,24 @@ mod tests {
         assert_eq!(
             std::fs::read_to_string(folder.path().join("journal.corrupt0")).unwrap(),
             "not a journal\n"
+        );
+    }
+
+    #[test]
+    fn damage_in_the_middle_keeps_what_came_before_and_a_copy_of_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (mut store, _) = Store::open(&path).unwrap();
+        store.append(&[boot("a"), boot("b"), boot("c")]).unwrap();
+        drop(store);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let second = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        bytes[second] = b'x';
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(Store::open(&path).unwrap().1, [boot("a")]);
+        assert_eq!(
+            std::fs::read(folder.path().join("journal.corrupt0")).unwrap(),
+            bytes
         );
     }
 

@@ -43,11 +43,10 @@ pub(crate) fn read(folder: &Path) -> Vec<Tombstone> {
         .collect()
 }
 
-/// The shim writes under another name first and renames.
+/// The shim writes under a name with a leading dot first and renames.
 fn is_whole(path: &Path) -> bool {
-    !path
-        .extension()
-        .is_some_and(|extension| extension.to_string_lossy().starts_with("new"))
+    path.file_name()
+        .is_some_and(|name| !name.to_string_lossy().starts_with('.'))
 }
 
 fn read_one(path: PathBuf) -> Option<Tombstone> {

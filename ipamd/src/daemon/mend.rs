@@ -8,6 +8,7 @@ use ipamd_core::moment::Moment;
 use netlink::events::Changed;
 
 use super::{Daemon, SLOW_PASS, clock};
+use crate::kernel::Pass;
 use crate::tombstones::{self, Tombstone};
 
 /// Between a kernel event and the look: a burst is one look, and repair stays within a second.
@@ -75,20 +76,38 @@ impl Daemon<'_> {
         match self.kernel.make(&wanted, &self.config.policy, node).await {
             Ok(pass) => {
                 self.ledger.handle_served(&pass.served);
-                self.trouble = None;
-                if pass.changes > 0 {
-                    tracing::info!(changes = pass.changes, "kernel made as wanted");
-                    // Looked at once more: what did not stick shows as another change.
-                    self.kernel_due = Some(now.after(KERNEL_DELAY));
-                } else if pass.incomplete {
-                    self.kernel_due = Some(now.after(DEVICE_DELAY));
-                }
+                self.handle_pass(&pass, now);
             }
             Err(error) => {
                 self.note_trouble(&error);
-                self.kernel_due = Some(now.after(KERNEL_DELAY));
+                self.kernel_due = Some(now.after(self.next_kernel_pause()));
             }
         }
+    }
+
+    fn handle_pass(&mut self, pass: &Pass, now: Moment) {
+        self.trouble = None;
+        pass.refused.iter().for_each(|error| self.note_trouble(error));
+        if !pass.refused.is_empty() {
+            self.kernel_due = Some(now.after(self.next_kernel_pause()));
+            return;
+        }
+        self.kernel_failures = 0;
+        if pass.changes > 0 {
+            tracing::info!(changes = pass.changes, "kernel made as wanted");
+            // Looked at once more: what did not stick shows as another change.
+            self.kernel_due = Some(now.after(KERNEL_DELAY));
+        } else if pass.incomplete {
+            self.kernel_due = Some(now.after(DEVICE_DELAY));
+        }
+    }
+
+    /// Doubles with each failure in a row, up to the slow pass.
+    fn next_kernel_pause(&mut self) -> Duration {
+        self.kernel_failures = self.kernel_failures.saturating_add(1);
+        KERNEL_DELAY
+            .saturating_mul(1 << self.kernel_failures.min(16))
+            .min(SLOW_PASS)
     }
 
     pub(super) fn note_trouble(&mut self, error: &hostnet::Error) {
