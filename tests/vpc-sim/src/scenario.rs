@@ -31,6 +31,9 @@ pub struct Scenario {
     /// The CNI plugin that wires pods; needs the daemon.
     #[serde(default)]
     pub cni_shim: Option<PathBuf>,
+    /// The plugin's configuration, as on a node in `/etc/cni/net.d`.
+    #[serde(default)]
+    pub conflist: Option<PathBuf>,
     /// Settings of every node's daemon.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -112,7 +115,7 @@ pub enum Error {
 }
 
 impl Scenario {
-    /// Reads and checks a file.
+    /// Reads and checks a file. Paths in it are relative to where it is.
     ///
     /// # Errors
     /// Every fault at once.
@@ -121,7 +124,32 @@ impl Scenario {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text)
+        let mut scenario = Self::parse(&text)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for program in [
+            &mut scenario.ipamd,
+            &mut scenario.cni_shim,
+            &mut scenario.conflist,
+        ] {
+            if let Some(relative) = program {
+                let joined = folder.join(&*relative);
+                *program = Some(std::path::absolute(&joined).unwrap_or(joined));
+            }
+        }
+        Ok(scenario)
+    }
+
+    /// Whether what wires pods is complete, once the command line has had its say.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn check_programs(&self) -> Result<(), Error> {
+        let missing = match (&self.ipamd, &self.cni_shim, &self.conflist) {
+            (None, Some(_), _) => "the CNI plugin needs ipamd; name the daemon too",
+            (_, None, Some(_)) => "a conflist needs the CNI plugin; name cni_shim too",
+            _ => return Ok(()),
+        };
+        Err(Error::Faults(vec![missing.to_owned()]))
     }
 
     /// Reads and checks a text.
@@ -194,9 +222,6 @@ impl Scenario {
                     "is no known instance type; `max-pods --all` lists them",
                 );
             }
-        }
-        if self.cni_shim.is_some() && self.ipamd.is_none() {
-            complain("cni_shim", "needs ipamd; name the daemon too");
         }
         faults
     }
