@@ -151,7 +151,10 @@ fn detach(name: &RunName) -> anyhow::Result<ExitCode> {
         .chain(given)
         .collect();
     Up::detach(&arguments, &mut std::io::stdout())?;
-    let flag = format!(" --name {name}");
+    let flag = match name.to_string().as_str() {
+        "default" => String::new(),
+        name => format!(" --name {name}"),
+    };
     show("It runs in the background. Go on with");
     for (command, what) in [
         ("nodes", "which nodes there are"),
@@ -162,7 +165,7 @@ fn detach(name: &RunName) -> anyhow::Result<ExitCode> {
     ] {
         let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
         let line = format!("vpc-sim {verb}{flag} {rest}");
-        show(&format!("  {line:<48}  {what}"));
+        show(&format!("  {line:<40}  {what}"));
     }
     let log = vpc_sim::folder::log_of(name);
     show(&format!("It writes what happens to {}", log.display()));

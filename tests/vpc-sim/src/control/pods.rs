@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::{Answer, PodId, PodLine};
+use crate::holder::role::chain;
 use crate::pod::{self, Plugin, Pod, PodName};
 use crate::probe::{self, Responder};
 use crate::story::Story;
@@ -35,11 +36,11 @@ pub(super) enum Error {
     Unknown { pod: PodId, node: String },
     #[error("pod {pod} is just being made or ended; ask again")]
     Busy { pod: PodId },
-    #[error("the plugin could not do it; the log of ipamd on {node} ends with:\n{log}\n")]
+    #[error("{reason}\nThe log of ipamd on {node} ends with:\n{log}")]
     Plugin {
+        reason: String,
         node: String,
         log: String,
-        source: Box<pod::Error>,
     },
     #[error(transparent)]
     Probe(#[from] probe::Error),
@@ -98,7 +99,7 @@ impl Pods {
             container: format!("sandbox-{sandbox}"),
         };
         let made = pod::add(machine.node(), plugin, &name).await;
-        let made = made.map_err(|source| failed(node, machine, source));
+        let made = made.map_err(|error| failed(node, machine, &error));
         let answering = made.and_then(|pod| {
             let place = pod.place();
             Ok((Responder::start(&place.name, pod.network(), place.address)?, pod))
@@ -154,11 +155,11 @@ impl Pods {
                     milliseconds: milliseconds(took),
                 })
             }
-            Err(source) => {
+            Err(error) => {
                 if let Some(held) = held.get_mut(&id) {
                     held.pod = Some((pod, responder));
                 }
-                Err(failed(node, machine, source))
+                Err(failed(node, machine, &error))
             }
         }
     }
@@ -216,14 +217,14 @@ fn check(label: &str) -> Result<(), Error> {
     }
 }
 
-fn failed(node: &str, machine: &Machine, source: pod::Error) -> Error {
+fn failed(node: &str, machine: &Machine, error: &pod::Error) -> Error {
     let log = machine.ipamd_log();
     let lines: Vec<&str> = log.lines().collect();
     let last = lines.len().saturating_sub(LOG_LINES);
     Error::Plugin {
+        reason: chain(error),
         node: node.to_owned(),
         log: lines.get(last..).unwrap_or_default().join("\n"),
-        source: Box::new(source),
     }
 }
 
