@@ -1,4 +1,5 @@
-//! ADD: ask, wire as told, print. What cannot be wired is given back.
+//! ADD: ask, wire as told, print. What cannot be wired is given back, unless an earlier ADD of the same attachment
+//! stands: then a pod may be using the address, and only its DEL ends that.
 
 use std::path::Path;
 
@@ -15,6 +16,7 @@ use crate::{reply, tombstone};
 
 /// Makes the pod's interface.
 pub(crate) async fn add(request: &Request, conf: &NetConf) -> Result<Value, CniError> {
+    refuse_fixed_addresses(request, conf)?;
     let key = key(request, conf)?;
     let netns = request.netns.as_deref().unwrap_or_default();
     look_at_namespace(request, netns)?;
@@ -35,7 +37,9 @@ pub(crate) async fn add(request: &Request, conf: &NetConf) -> Result<Value, CniE
     match hostnet::pod::wire(Path::new(netns), &wiring).await {
         Ok(()) => Ok(reply::result(conf, &wiring, netns)),
         Err(source) => {
-            release(&mut client, &key).await;
+            if matches!(hostnet::pod::stands(&wiring).await, Ok(false)) {
+                release(&mut client, &key).await;
+            }
             Err(CniError::Kernel {
                 doing: format!("wire the pod {}", request.pod),
                 source,
@@ -55,6 +59,25 @@ pub(crate) fn key(request: &Request, conf: &NetConf) -> Result<AttachmentKey, Cn
         _ => Err(CniError::Environment {
             faults: vec!["CNI_CONTAINERID or CNI_IFNAME is missing".to_owned()],
         }),
+    }
+}
+
+/// Addresses come from the pool; a wish for a certain one must not be dropped in silence. What was refused can still be
+/// deleted, so no other verb looks at this.
+fn refuse_fixed_addresses(request: &Request, conf: &NetConf) -> Result<(), CniError> {
+    if let Some(wish) = &conf.fixed_addresses {
+        return Err(CniError::Unsupported {
+            key: "args.cni.ips",
+            value: wish.to_string(),
+        });
+    }
+    match &request.fixed_address {
+        Some(wish) => Err(CniError::Environment {
+            faults: vec![format!(
+                "CNI_ARGS: IP={wish} asks for a fixed address, which cannot be honoured"
+            )],
+        }),
+        None => Ok(()),
     }
 }
 

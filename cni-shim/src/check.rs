@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use hostnet::pod::check::Difference;
+use ipamd_core::address::Mac;
 use ipamd_core::net::pod::PodWiring;
 use proto::v1;
 use serde_json::Value;
@@ -38,7 +40,10 @@ pub(crate) async fn check(request: &Request, conf: &NetConf) -> Result<(), CniEr
             container: key.container.to_string(),
             interface: key.interface.to_string(),
         })?;
-    let wiring = PodWiring::try_from(recorded).map_err(|source| CniError::Answer { source })?;
+    let mut wiring = PodWiring::try_from(recorded).map_err(|source| CniError::Answer { source })?;
+    if let Some(mac) = mac_said(expected, &wiring) {
+        wiring.pod_mac = mac;
+    }
     let mut differences = against_result(&wiring, expected);
     let netns = Path::new(request.netns.as_deref().unwrap_or_default());
     let found = hostnet::pod::check::check(netns, &wiring).await;
@@ -46,7 +51,10 @@ pub(crate) async fn check(request: &Request, conf: &NetConf) -> Result<(), CniEr
         doing: "look at the pod's network".to_owned(),
         source,
     })?;
-    differences.extend(found.iter().map(ToString::to_string));
+    let found = found
+        .iter()
+        .filter(|difference| is_promised(expected, difference));
+    differences.extend(found.map(ToString::to_string));
     if differences.is_empty() {
         Ok(())
     } else {
@@ -54,21 +62,46 @@ pub(crate) async fn check(request: &Request, conf: &NetConf) -> Result<(), CniEr
     }
 }
 
+/// The MAC that the result gives the pod's interface: a later plugin may have chosen another and said so.
+fn mac_said(result: &Value, wiring: &PodWiring) -> Option<Mac> {
+    let ours = |interface: &&Value| {
+        let text = |key| interface.get(key).and_then(Value::as_str).unwrap_or_default();
+        text("name") == wiring.pod_name.as_str() && !text("sandbox").is_empty()
+    };
+    let interfaces = result.get("interfaces")?.as_array()?;
+    interfaces.iter().find(ours)?.get("mac")?.as_str()?.parse().ok()
+}
+
+/// Whether the result promises the opposite. Routes that it does not list are a later plugin's affair.
+fn is_promised(result: &Value, difference: &Difference) -> bool {
+    match difference {
+        Difference::NoRoute { destination } => lists(result, "routes", "dst", &destination.to_string()),
+        Difference::NoDevice { .. }
+        | Difference::Mac { .. }
+        | Difference::Mtu { .. }
+        | Difference::Down { .. }
+        | Difference::NoAddress { .. }
+        | Difference::NoNeighbour { .. }
+        | Difference::NoHostRoute { .. } => true,
+    }
+}
+
+fn lists(result: &Value, list: &str, key: &str, wanted: &str) -> bool {
+    let items = result.get(list).and_then(Value::as_array).into_iter().flatten();
+    items
+        .into_iter()
+        .any(|item| item.get(key).and_then(Value::as_str) == Some(wanted))
+}
+
 /// What the result promises of ours and the record does not hold. Later plugins may have added to the result.
 fn against_result(wiring: &PodWiring, result: &Value) -> Vec<String> {
-    let listed = |list: &str, key: &str, wanted: &str| {
-        let items = result.get(list).and_then(Value::as_array).into_iter().flatten();
-        items
-            .into_iter()
-            .any(|item| item.get(key).and_then(Value::as_str) == Some(wanted))
-    };
     let address = format!("{}/32", wiring.address);
     let mut differences = Vec::new();
-    if !listed("ips", "address", &address) {
+    if !lists(result, "ips", "address", &address) {
         differences.push(format!("prevResult lacks {address}, which is on record"));
     }
     for name in [&wiring.host_name, &wiring.pod_name] {
-        if !listed("interfaces", "name", name.as_str()) {
+        if !lists(result, "interfaces", "name", name.as_str()) {
             differences.push(format!(
                 "prevResult lacks the interface {name}, which is on record"
             ));

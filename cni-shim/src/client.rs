@@ -10,7 +10,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Response, Status};
 
-use crate::error::CniError;
+use crate::error::{CniError, chain};
 
 /// Longer than the 60 s that an ADD may wait in the daemon's line, so that the daemon says why.
 pub(crate) const ADD_DEADLINE: Duration = Duration::from_secs(65);
@@ -42,7 +42,7 @@ impl Client {
         let channel = endpoint
             .connect_with_connector(connector)
             .await
-            .map_err(|error| away(causes(&error)))?;
+            .map_err(|error| away(chain(Some(&error))))?;
         Ok(Self {
             ipam: IpamClient::new(channel),
             socket: socket.to_owned(),
@@ -82,9 +82,4 @@ impl Client {
             },
         }
     }
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

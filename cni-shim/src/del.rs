@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use hostnet::pod::Remains;
 use ipamd_core::id::AttachmentKey;
-use ipamd_core::net::pod::PodWiring;
+use ipamd_core::net::pod::{self, PodWiring};
 use ipnet::IpNet;
 use proto::v1;
 use serde_json::Value;
@@ -22,7 +22,10 @@ pub(crate) async fn del(request: &Request, conf: &NetConf) -> Result<(), CniErro
     let told = tell(&key).await;
     let remains = match &told {
         Ok(Some(wiring)) => Some(Remains::from(wiring)),
-        Ok(None) | Err(_) => conf.prev_result.as_ref().and_then(remains_of),
+        Ok(None) | Err(_) => conf
+            .prev_result
+            .as_ref()
+            .and_then(|result| remains_of(&key, result)),
     };
     let unwired = match remains {
         Some(remains) => hostnet::pod::unwire(&remains).await,
@@ -51,9 +54,10 @@ async fn tell(key: &AttachmentKey) -> Result<Option<PodWiring>, CniError> {
         .map_err(|source| CniError::Answer { source })
 }
 
-/// What the runtime kept of our ADD: the host end is the interface without a sandbox. The MAC tells ours from a younger
-/// pod's of the same name; without one the device is left to its namespace.
-fn remains_of(result: &Value) -> Option<Remains> {
+/// What the runtime kept of our ADD. The host end's MAC follows from the attachment, so it tells ours from those of other
+/// plugins and of younger pods; without it the device is left to its namespace.
+fn remains_of(key: &AttachmentKey, result: &Value) -> Option<Remains> {
+    let host_mac = pod::host_mac(key);
     let interfaces = result.get("interfaces")?.as_array()?;
     let text = |value: &Value, key: &str| {
         value
@@ -64,7 +68,7 @@ fn remains_of(result: &Value) -> Option<Remains> {
     };
     let host = interfaces
         .iter()
-        .find(|interface| text(interface, "sandbox").is_empty())?;
+        .find(|interface| text(interface, "mac").parse() == Ok(host_mac))?;
     let addresses = result.get("ips").and_then(Value::as_array).into_iter().flatten();
     let addresses = addresses.filter_map(|ip| match text(ip, "address").parse() {
         Ok(IpNet::V4(net)) => Some(net.addr()),
@@ -72,7 +76,7 @@ fn remains_of(result: &Value) -> Option<Remains> {
     });
     Some(Remains {
         host_name: text(host, "name").parse().ok()?,
-        host_mac: Some(text(host, "mac").parse().ok()?),
+        host_mac: Some(host_mac),
         addresses: addresses.collect::<Vec<Ipv4Addr>>(),
     })
 }
@@ -85,22 +89,29 @@ mod tests {
 
     #[test]
     fn remains_are_read_from_the_result_of_any_version() {
+        let key = AttachmentKey {
+            container: "c1".parse().unwrap(),
+            interface: "eth0".parse().unwrap(),
+            network: "aws-cni".parse().unwrap(),
+        };
         let result = json!({
             "interfaces": [
-                {"name": "enib5faff8a083", "mac": "02:00:00:00:00:01"},
+                {"name": "cni0", "mac": "02:00:00:00:00:01"},
+                {"name": "enib5faff8a083", "mac": pod::host_mac(&key)},
                 {"name": "eth0", "mac": "02:00:00:00:00:02", "sandbox": "/run/netns/x"},
             ],
-            "ips": [{"version": "4", "address": "10.0.1.30/32", "interface": 1}],
+            "ips": [{"version": "4", "address": "10.0.1.30/32", "interface": 2}],
         });
-        let remains = remains_of(&result).unwrap();
+        let remains = remains_of(&key, &result).unwrap();
         assert_eq!(remains.host_name.as_str(), "enib5faff8a083");
         assert_eq!(remains.addresses, [Ipv4Addr::new(10, 0, 1, 30)]);
         for nothing in [
             json!({}),
             json!({"interfaces": []}),
             json!({"interfaces": [{"name": "eni1", "mac": "2"}]}),
+            json!({"interfaces": [{"name": "cni0", "mac": "02:00:00:00:00:01"}]}),
         ] {
-            assert_eq!(remains_of(&nothing), None, "{nothing}");
+            assert_eq!(remains_of(&key, &nothing), None, "{nothing}");
         }
     }
 }

@@ -26,6 +26,9 @@ pub(crate) enum CniError {
     /// A key of the configuration is missing or unusable.
     #[error("network configuration: {fault}")]
     Conf { fault: String },
+    /// The configuration asks for something that we do not do.
+    #[error("network configuration: {key} is {value}, which is not supported")]
+    Unsupported { key: &'static str, value: String },
     /// The configuration's version is none of ours.
     #[error("CNI version {given:?} is not supported")]
     Version { given: String },
@@ -71,6 +74,7 @@ impl CniError {
     pub(crate) fn code(&self) -> u32 {
         match self {
             Self::Version { .. } | Self::VerbNeeds { .. } => 1,
+            Self::Unsupported { .. } => 2,
             Self::Unknown { .. } => 3,
             Self::Verb { .. } | Self::Environment { .. } => 4,
             Self::Input { .. } => 5,
@@ -96,7 +100,7 @@ impl CniError {
                 "give the pod a network namespace of its own, or set CNI_NETNS_OVERRIDE"
             }
             Self::Input { .. } => "the container runtime should write the configuration to standard input",
-            Self::Decode { .. } | Self::Conf { .. } => {
+            Self::Decode { .. } | Self::Conf { .. } | Self::Unsupported { .. } => {
                 "mend the conflist in the runtime's CNI configuration folder"
             }
             Self::Version { .. } | Self::VerbNeeds { .. } => "choose a supported cniVersion in the conflist",
@@ -113,10 +117,16 @@ impl CniError {
 
     /// The causes, outermost first, in one line.
     pub(crate) fn causes(&self) -> String {
-        let first = std::error::Error::source(self);
-        let causes = std::iter::successors(first, |cause| cause.source());
-        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+        chain(std::error::Error::source(self))
     }
+}
+
+/// An error and its causes, outermost first, in one line; what only repeats the one before is left out.
+pub(crate) fn chain(first: Option<&(dyn std::error::Error + 'static)>) -> String {
+    let causes = std::iter::successors(first, |cause| cause.source());
+    let mut words: Vec<String> = causes.map(ToString::to_string).collect();
+    words.dedup();
+    words.join(": ")
 }
 
 /// A fault of one environment variable, from a name that does not parse.

@@ -13,14 +13,17 @@ mod request;
 mod tombstone;
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write};
 
 use error::CniError;
 use netconf::{NetConf, Version};
 use request::{Request, Verb};
 
 fn main() {
-    let environment: BTreeMap<String, String> = std::env::vars().collect();
+    // A variable that is no text is none of ours, or as bad as one of ours can be: either way its parser decides.
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    let variables = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
+    let environment: BTreeMap<String, String> = variables.collect();
     let code = match environment.get("CNI_COMMAND").map(String::as_str) {
         None | Some("") => about(),
         Some(_) => answer(&environment),
@@ -43,7 +46,6 @@ fn about() -> i32 {
     0
 }
 
-#[expect(clippy::print_stdout, reason = "the one document that a CNI plugin prints")]
 fn answer(environment: &BTreeMap<String, String>) -> i32 {
     let mut input = Vec::new();
     let read = std::io::stdin().read_to_end(&mut input);
@@ -56,10 +58,11 @@ fn answer(environment: &BTreeMap<String, String>) -> i32 {
         Ok(document) => (document, 0),
         Err(error) => (Some(reply::error(version.as_deref(), &error)), 1),
     };
-    if let Some(document) = document {
-        println!("{document}");
+    match document.map(|document| writeln!(std::io::stdout(), "{document}")) {
+        // The runtime did not hear us, so to it we failed; there is nobody to tell why.
+        Some(Err(_)) => 1,
+        Some(Ok(())) | None => code,
     }
-    code
 }
 
 fn run(environment: &BTreeMap<String, String>, input: &[u8]) -> Result<Option<serde_json::Value>, CniError> {

@@ -36,6 +36,8 @@ pub(crate) struct NetConf {
     pub(crate) network: NetworkName,
     /// The result of the plugin before us, or of our own ADD.
     pub(crate) prev_result: Option<Value>,
+    /// `args.cni.ips`: a wish for certain addresses (CNI conventions, "ips").
+    pub(crate) fixed_addresses: Option<Value>,
 }
 
 impl NetConf {
@@ -72,10 +74,13 @@ impl NetConf {
                 });
             }
         };
+        let wish = conf.get("args").and_then(|args| args.get("cni")?.get("ips"));
+        let fixed_addresses = wish.filter(|wish| !wish.is_null() && wish.as_array() != Some(&Vec::new()));
         Ok(Self {
             version,
             network,
             prev_result,
+            fixed_addresses: fixed_addresses.cloned(),
         })
     }
 }

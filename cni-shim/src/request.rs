@@ -64,6 +64,8 @@ pub(crate) struct Request {
     pub(crate) interface: Option<IfName>,
     pub(crate) netns: Option<String>,
     pub(crate) pod: Pod,
+    /// `IP` of CNI_ARGS: a wish for a certain address.
+    pub(crate) fixed_address: Option<String>,
     /// `CNI_NETNS_OVERRIDE`: the plugin's own namespace is meant.
     pub(crate) may_use_own_namespace: bool,
 }
@@ -80,13 +82,14 @@ impl Request {
         let mut faults: Vec<String> = missing.map(|name| format!("{name} is missing")).collect();
         let container = parsed(value("CNI_CONTAINERID"), "CNI_CONTAINERID", &mut faults);
         let interface = parsed(value("CNI_IFNAME"), "CNI_IFNAME", &mut faults);
-        let pod = pod(value("CNI_ARGS").unwrap_or_default(), &mut faults);
-        match pod {
+        let args = args(value("CNI_ARGS").unwrap_or_default(), &mut faults);
+        match pod(&args, &mut faults) {
             Some(pod) if faults.is_empty() => Ok(Self {
                 container,
                 interface,
                 netns: value("CNI_NETNS").map(str::to_owned),
                 pod,
+                fixed_address: args.get("IP").map(|wish| (*wish).to_owned()),
                 may_use_own_namespace: matches!(
                     value("CNI_NETNS_OVERRIDE"),
                     Some("1" | "true" | "TRUE" | "True")
@@ -112,7 +115,8 @@ fn parsed<T: std::str::FromStr<Err = Malformed>>(
 }
 
 /// Keys of CNI_ARGS that Kubernetes runtimes send; the container and uid are known otherwise.
-const KNOWN: [&str; 5] = [
+const KNOWN: [&str; 6] = [
+    "IP",
     "IgnoreUnknown",
     "K8S_POD_NAMESPACE",
     "K8S_POD_NAME",
@@ -120,7 +124,7 @@ const KNOWN: [&str; 5] = [
     "K8S_POD_UID",
 ];
 
-fn pod(args: &str, faults: &mut Vec<String>) -> Option<Pod> {
+fn args<'a>(args: &'a str, faults: &mut Vec<String>) -> BTreeMap<&'a str, &'a str> {
     let mut pairs = BTreeMap::new();
     for part in args.split(';').filter(|part| !part.is_empty()) {
         match part.split_once('=') {
@@ -128,17 +132,16 @@ fn pod(args: &str, faults: &mut Vec<String>) -> Option<Pod> {
             _ => faults.push(format!("CNI_ARGS: {part:?} is not KEY=VALUE")),
         }
     }
-    if pairs.contains_key("IP") {
-        faults.push("CNI_ARGS: IP asks for a fixed address, which cannot be honoured".to_owned());
-    }
     let tolerant = matches!(
         pairs.get("IgnoreUnknown"),
         Some(&("1" | "t" | "T" | "true" | "TRUE" | "True"))
     );
-    let strangers = pairs
-        .keys()
-        .filter(|key| !tolerant && **key != "IP" && !KNOWN.contains(key));
+    let strangers = pairs.keys().filter(|key| !tolerant && !KNOWN.contains(key));
     faults.extend(strangers.map(|key| format!("CNI_ARGS: unknown key {key:?} without IgnoreUnknown=1")));
+    pairs
+}
+
+fn pod(pairs: &BTreeMap<&str, &str>, faults: &mut Vec<String>) -> Option<Pod> {
     let get = |key: &str| pairs.get(key).copied().unwrap_or_default();
     let namespace = parsed(
         Some(get("K8S_POD_NAMESPACE")),
@@ -204,10 +207,9 @@ mod tests {
         assert_eq!(request.pod.to_string(), "default/web-0");
         assert!(with("X=y").unwrap_err().contains("unknown key"));
         assert!(with("K8S_POD_NAME=a=b").unwrap_err().contains("KEY=VALUE"));
-        assert!(
-            with("IgnoreUnknown=1;IP=10.0.0.9")
-                .unwrap_err()
-                .contains("fixed address")
+        assert_eq!(
+            with("IP=10.0.0.9").unwrap().fixed_address.as_deref(),
+            Some("10.0.0.9")
         );
         assert!(with("").is_ok());
     }

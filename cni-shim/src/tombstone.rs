@@ -35,7 +35,9 @@ fn path(key: &AttachmentKey) -> PathBuf {
 
 fn record(path: &Path, key: &AttachmentKey) -> io::Result<()> {
     std::fs::create_dir_all(proto::RELEASED)?;
-    let fresh = path.with_extension(format!("new{}", std::process::id()));
+    // Hidden, and no name of a network begins with a dot: nobody takes it for a release.
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let fresh = path.with_file_name(format!(".{name}.new{}", std::process::id()));
     let mut file = File::create(&fresh)?;
     file.write_all(&serde_json::to_vec(key)?)?;
     file.sync_all()?;

@@ -5,10 +5,11 @@
 //! run again.
 
 mod clock;
+mod mend;
 mod message;
+mod record;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use ec2::{Connection, Ec2};
@@ -18,13 +19,12 @@ use ipamd_core::instance::{Limits, Table};
 use ipamd_core::ledger::journal::{Entry, Present};
 use ipamd_core::ledger::outcome::Happening;
 use ipamd_core::ledger::waiting::Ticket;
-use ipamd_core::ledger::{AddRequest, Added, Lease, Ledger};
+use ipamd_core::ledger::{AddRequest, Added, Ledger};
 use ipamd_core::moment::Moment;
-use ipamd_core::net::pod::PodWiring;
 use ipamd_core::plan::report::Report;
 use ipamd_core::plan::{Situation, capacity, plan};
 use ipamd_core::snapshot::Node;
-use netlink::events::{Changed, Events};
+use netlink::events::Events;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -32,24 +32,18 @@ use crate::config::Config;
 use crate::kernel::Kernel;
 use crate::server::Health;
 use crate::store::Store;
-use crate::tombstones::{self, Tombstone};
 use crate::{execute, imds, kernel, server, store};
 
+use message::AddReply;
 pub(crate) use message::Message;
 pub use message::Refusal;
-use message::{AddReply, DelReply};
+use record::Answer;
 
 /// Messages that may wait for the owner; callers wait beyond that, each with its own deadline.
 const QUEUE: usize = 1024;
 
 /// Messages handled in one turn, so that one sync serves many and none waits long.
 const BATCH: usize = 256;
-
-/// Between a kernel event and the look: a burst is one look, and repair stays within a second.
-const KERNEL_DELAY: Duration = Duration::from_millis(300);
-
-/// While an ENI's device is awaited: events do the waking, this catches one that was lost.
-const DEVICE_DELAY: Duration = Duration::from_secs(2);
 
 /// The slow pass, for whatever no event told of.
 const SLOW_PASS: Duration = Duration::from_secs(30);
@@ -143,12 +137,6 @@ struct Daemon<'a> {
     seed: u64,
     serving: bool,
     terminating: bool,
-}
-
-/// An answer that may be given once the journal is written.
-enum Answer {
-    Add(AddReply, Box<Lease>),
-    Del(DelReply, Option<PodWiring>),
 }
 
 impl<'a> Daemon<'a> {
@@ -299,26 +287,6 @@ impl<'a> Daemon<'a> {
         self.kernel_due = Some(happening.now);
     }
 
-    fn handle_kernel_change(&mut self, changed: Changed) {
-        let now = clock::now();
-        let of_firewall = matches!(changed, Changed::Firewall | Changed::Everything);
-        if of_firewall && let Err(error) = self.kernel.handle_firewall_change() {
-            self.note_trouble(&error);
-        }
-        let awaited = self
-            .ledger
-            .enis()
-            .values()
-            .any(|record| record.serves() && record.served.is_empty());
-        let delay = if awaited && changed == Changed::Links {
-            Duration::ZERO
-        } else {
-            KERNEL_DELAY
-        };
-        let due = now.after(delay);
-        self.kernel_due = Some(self.kernel_due.map_or(due, |already| already.min(due)));
-    }
-
     /// Learns the node's facts: what the instance can hold, and by that where to call.
     async fn meet(&mut self, node: Node) {
         let table = Table::builtin().ok();
@@ -353,68 +321,6 @@ impl<'a> Daemon<'a> {
         });
     }
 
-    async fn slow_pass(&mut self, now: Moment) {
-        if now < self.slow_due {
-            return;
-        }
-        self.slow_due = now.after(SLOW_PASS);
-        self.kernel_due = Some(now);
-        self.drain_tombstones();
-        if let Err(error) = self.kernel.reap().await {
-            self.note_trouble(&error);
-        }
-    }
-
-    /// Releases what DELs recorded while nobody listened; the records go once the journal holds the releases.
-    fn drain_tombstones(&mut self) {
-        let tombstones = tombstones::read(Path::new(proto::RELEASED));
-        for tombstone in &tombstones {
-            let known = self
-                .ledger
-                .release(&tombstone.key, &self.config.policy, clock::stamp())
-                .is_some();
-            tracing::info!(attachment = %tombstone.key, known, "released, as recorded");
-        }
-        if self.write() {
-            tombstones.iter().for_each(Tombstone::remove);
-        }
-    }
-
-    async fn make_kernel(&mut self, now: Moment) {
-        if self.kernel_due.is_none_or(|due| due > now) {
-            return;
-        }
-        self.kernel_due = None;
-        let (Some(wanted), Some(node)) = (self.ledger.wanted(&self.config.policy), self.ledger.node()) else {
-            return;
-        };
-        match self.kernel.make(&wanted, &self.config.policy, node).await {
-            Ok(pass) => {
-                self.ledger.handle_served(&pass.served);
-                self.trouble = None;
-                if pass.changes > 0 {
-                    tracing::info!(changes = pass.changes, "kernel made as wanted");
-                    // Looked at once more: what did not stick shows as another change.
-                    self.kernel_due = Some(now.after(KERNEL_DELAY));
-                } else if pass.incomplete {
-                    self.kernel_due = Some(now.after(DEVICE_DELAY));
-                }
-            }
-            Err(error) => {
-                self.note_trouble(&error);
-                self.kernel_due = Some(now.after(KERNEL_DELAY));
-            }
-        }
-    }
-
-    fn note_trouble(&mut self, error: &hostnet::Error) {
-        let cause = std::error::Error::source(error)
-            .map(|cause| format!(": {cause}"))
-            .unwrap_or_default();
-        tracing::error!(%error, cause, "the kernel refused");
-        self.trouble = Some(format!("{error}{cause}"));
-    }
-
     fn serve(&mut self, now: Moment) {
         for (ticket, outcome) in self.ledger.serve(&self.config.policy, now) {
             let Some(reply) = self.waiting.remove(&ticket) else {
@@ -427,59 +333,6 @@ impl<'a> Daemon<'a> {
                 }
                 Err(refusal) => drop(reply.send(Err(refusal.into()))),
             }
-        }
-    }
-
-    /// Writes what changed, then answers: in this order always.
-    fn record(&mut self) {
-        let durable = self.write();
-        for answer in std::mem::take(&mut self.answers) {
-            self.answer(answer, durable);
-        }
-        // What was taken back from callers who had gone.
-        self.write();
-        let live = self.ledger.leases().len() + self.ledger.enis().len();
-        if durable && self.store.is_long(live) {
-            let entries = self.ledger.entries(&self.boot_id, clock::now());
-            if let Err(error) = self.store.compact(&entries) {
-                tracing::error!(error = %chain(&error), "the journal cannot be compacted");
-            }
-        }
-    }
-
-    fn write(&mut self) -> bool {
-        let written = self.store.append(&self.ledger.take_entries());
-        if let Err(error) = &written {
-            tracing::error!(error = %chain(error), "the journal cannot be written");
-        }
-        written.is_ok()
-    }
-
-    /// Gives an answer, or says that it could not be made durable. A pod whose caller has gone is not left with an
-    /// address that nobody will ever delete.
-    fn answer(&mut self, answer: Answer, durable: bool) {
-        match answer {
-            Answer::Add(reply, lease) if durable => {
-                if let Err(Ok(lease)) = reply.send(Ok(*lease)) {
-                    tracing::info!(pod = %lease.pod, "caller went away; its address is taken back");
-                    self.take_back(&lease);
-                }
-            }
-            Answer::Add(reply, _) => drop(reply.send(Err(Refusal::JournalFailed))),
-            Answer::Del(reply, wiring) if durable => drop(reply.send(Ok(wiring))),
-            Answer::Del(reply, _) => drop(reply.send(Err(Refusal::JournalFailed))),
-        }
-    }
-
-    fn take_back(&mut self, lease: &Lease) {
-        let key = self
-            .ledger
-            .leases()
-            .iter()
-            .find(|(_, held)| *held == lease)
-            .map(|(key, _)| key.clone());
-        if let Some(key) = key {
-            self.ledger.release(&key, &self.config.policy, clock::stamp());
         }
     }
 

@@ -14,14 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Subject};
 use crate::address::{AddressCount, Block};
-use crate::id::{AttachmentKey, EniId, IntentId, Malformed, Pod};
+use crate::id::{AttachmentKey, EniId, IntentId, Malformed, Pod, SecurityGroupId, SubnetId};
 use crate::moment::{Moment, Stamp};
 use crate::net::EniMark;
 use crate::net::eni::{Place, Wanted, WantedEni};
 use crate::net::pod::{PodWiring, WiringFacts, wiring};
 use crate::policy::Policy;
 use crate::retry::Backoff;
-use crate::snapshot::{Node, Owner, SeenEni};
+use crate::snapshot::{Node, Owner, SeenAttachment, SeenEni};
 
 pub mod cooldown;
 pub mod journal;
@@ -49,6 +49,8 @@ pub struct Ledger {
     surplus_since: Option<Moment>,
     read_all_at: Option<Moment>,
     read_all_wanted: bool,
+    /// When a call last changed an ENI: what a read tells of a moment before that is out of date.
+    changed: BTreeMap<EniId, Moment>,
     unwritten: Vec<Entry>,
 }
 
@@ -78,6 +80,13 @@ impl EniRecord {
         !self.removing && self.seen.owner != Owner::Foreign && self.seen.attachment.is_some()
     }
 
+    /// Whether pods may get addresses of it from now on: not while EC2 takes it away.
+    #[must_use]
+    pub fn gives(&self) -> bool {
+        let leaves = |attachment: &SeenAttachment| attachment.detaching;
+        self.serves() && !self.seen.attachment.as_ref().is_some_and(leaves)
+    }
+
     /// Where it is attached.
     #[must_use]
     pub fn place(&self) -> Option<Place> {
@@ -95,12 +104,19 @@ impl EniRecord {
     }
 }
 
-/// An ENI that was asked for and has no id yet.
+/// An ENI that was asked for and has no id yet: everything that was said, because a client token demands that a repeat
+/// says it word for word, whatever the node and the policy have become.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
-    /// How many secondary addresses it is to come with.
+    /// With how many secondary addresses.
     pub addresses: AddressCount,
-    /// When it was intended: the createdAt tag, the same on every repeat, since 1970.
+    /// Where.
+    pub subnet: SubnetId,
+    /// With which security groups.
+    pub groups: BTreeSet<SecurityGroupId>,
+    /// With which tags.
+    pub tags: BTreeMap<String, String>,
+    /// When it was intended, since 1970.
     pub wall: Duration,
 }
 
@@ -394,8 +410,10 @@ impl Ledger {
     /// Addresses that can be given now, best first: the ENI with the most pods, so that others can empty; among equals
     /// the one that was there first.
     fn free(&self, now: Moment) -> impl Iterator<Item = (EniId, Ipv4Addr)> {
-        let mut enis: Vec<&EniRecord> = self.enis.values().filter(|record| record.serves()).collect();
-        enis.sort_by_key(|record| (std::cmp::Reverse(self.leases_on(&record.seen.id)), record.place()));
+        let mut enis: Vec<&EniRecord> = self.enis.values().filter(|record| record.gives()).collect();
+        enis.sort_by_cached_key(|record| {
+            (std::cmp::Reverse(self.leases_on(&record.seen.id)), record.place())
+        });
         enis.into_iter().flat_map(move |record| {
             let addresses = record.served.iter().flat_map(|block| block.addresses());
             addresses

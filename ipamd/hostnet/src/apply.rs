@@ -42,7 +42,7 @@ pub async fn apply(routing: &Routing, op: NetOp) -> Result<(), Error> {
         }
         NetOp::RemoveAddress { index, address } => routing.delete_address(index, IpNet::V4(address)).await,
         NetOp::SetRoute(route) => routing.replace_route(&kernel_route(&route)).await,
-        NetOp::RemoveRoute(route) => routing.delete_route(&kernel_route(&route)).await,
+        NetOp::RemoveRoute(route) => routing.delete_route(&any_such_route(&route)).await,
         NetOp::AddRule(rule) => routing.add_rule(&kernel_rule(&rule)).await,
         NetOp::RemoveRule(rule) => routing.delete_rule(&kernel_rule(&rule)).await,
     };
@@ -73,6 +73,16 @@ fn kernel_rule(rule: &Rule) -> netlink::Rule {
     wanted.to = rule.to.map(IpNet::V4);
     wanted.mark = rule.mark.map(|(value, mask)| Mark { value, mask });
     wanted
+}
+
+/// What removes a route: whoever wrote it, with whatever metric and scope.
+pub(crate) fn any_such_route(route: &Route) -> netlink::Route {
+    netlink::Route {
+        scope: Scope::Nowhere,
+        metric: 0,
+        protocol: 0,
+        ..kernel_route(route)
+    }
 }
 
 /// A route in the kernel's words.

@@ -41,6 +41,12 @@ pub enum Error {
         /// Its name.
         name: IfName,
     },
+    /// The node has a device of that name which is no pod's.
+    #[error("the node has a device {name} already, and it is no pod's")]
+    NotAPods {
+        /// Its name.
+        name: IfName,
+    },
     /// A device that was just made is not there.
     #[error("the device {name} vanished while it was being set up")]
     Vanished {

@@ -29,17 +29,26 @@ const BASE_CHAINS: [(&str, ChainKind, Hook, i32); 4] = [
     ("egress", ChainKind::Nat, Hook::Postrouting, 100),
 ];
 
-/// The owner of our table.
+/// The keeper of our table.
 #[derive(Debug)]
 pub struct Nat {
     nftables: Nftables,
+    /// Whether the kernel keeps everybody else from changing the table.
+    owned: bool,
     loaded: Option<Loaded>,
 }
 
 #[derive(Debug)]
 struct Loaded {
     firewall: Firewall,
+    size: Size,
+}
+
+/// How much the table holds: enough to see that somebody took something away.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Size {
     rules: usize,
+    elements: usize,
 }
 
 impl Nat {
@@ -50,16 +59,10 @@ impl Nat {
     /// When another process owns the table, or the kernel has no nf_tables.
     pub fn open() -> Result<Self, Error> {
         let mut nftables = Nftables::open().map_err(words("open an nftables socket"))?;
-        let owned = claim(&mut nftables, TableFlags::OWNED);
-        match owned.as_ref().err().and_then(netlink::nft::Error::errno) {
-            Some(Errno::EPERM) => return Err(Error::TableOwned),
-            // The kernel has no owners, or the table was made without: what is left is to notice changes.
-            Some(Errno::EOPNOTSUPP | Errno::EINVAL) => claim(&mut nftables, TableFlags::NONE),
-            _ => owned,
-        }
-        .map_err(words("create the nftables table berth"))?;
+        let owned = claim(&mut nftables)?;
         Ok(Self {
             nftables,
+            owned,
             loaded: None,
         })
     }
@@ -67,7 +70,7 @@ impl Nat {
     /// Makes the table hold exactly this; says whether anything had to be done.
     ///
     /// # Errors
-    /// When the kernel refuses: then nothing changed.
+    /// When the kernel refuses: then the next load writes everything again.
     pub fn load(&mut self, firewall: &Firewall) -> Result<bool, Error> {
         if self
             .loaded
@@ -76,6 +79,7 @@ impl Nat {
         {
             return Ok(false);
         }
+        self.loaded = None;
         let present: BTreeSet<String> = self
             .nftables
             .chains(FAMILY, TABLE)
@@ -86,50 +90,50 @@ impl Nat {
         if BASE_CHAINS.iter().all(|(name, ..)| present.contains(*name)) {
             self.replace(firewall, &present)?;
         } else {
-            self.load_first(firewall)?;
+            self.load_first(firewall, &present)?;
         }
-        let rules = self.count_rules()?;
+        let size = if self.owned { Size::default() } else { self.size()? };
         self.loaded = Some(Loaded {
             firewall: firewall.clone(),
-            rules,
+            size,
         });
         Ok(true)
     }
 
-    /// Looks whether the table still holds what was loaded; if not, the next load writes it again.
+    /// Looks whether the table still holds what was loaded; if not, the next load writes it again. Nobody can have
+    /// changed a table that is owned, so there is nothing to look at.
     ///
     /// # Errors
     /// When the kernel refuses the look.
     pub fn handle_change(&mut self) -> Result<(), Error> {
-        let rules = self.count_rules()?;
-        if self.loaded.as_ref().is_some_and(|loaded| loaded.rules != rules) {
+        if self.owned {
+            return Ok(());
+        }
+        let size = self.size()?;
+        if self.loaded.as_ref().is_some_and(|loaded| loaded.size != size) {
             self.loaded = None;
         }
         Ok(())
     }
 
-    fn count_rules(&mut self) -> Result<usize, Error> {
-        match self.nftables.rules(FAMILY, TABLE) {
-            Ok(rules) => Ok(rules.len()),
+    /// What the table holds. Where it is gone it is made again, and holds nothing.
+    fn size(&mut self) -> Result<Size, Error> {
+        match count(&mut self.nftables) {
             Err(error) if error.is_gone() => {
-                claim(&mut self.nftables, TableFlags::OWNED)
-                    .map_err(words("create the nftables table berth"))?;
-                Ok(0)
+                self.owned = claim(&mut self.nftables)?;
+                Ok(Size::default())
             }
-            Err(error) => Err(words("list the rules of table berth")(error)),
+            counted => counted.map_err(words("count what table berth holds")),
         }
     }
 
-    fn load_first(&mut self, firewall: &Firewall) -> Result<(), Error> {
+    fn load_first(&mut self, firewall: &Firewall, present: &BTreeSet<String>) -> Result<(), Error> {
         let mut content = Batch::new(FAMILY, TABLE);
         for set in &rules::sets() {
             content.add_set(set);
         }
-        for chain in &plain_chains(firewall) {
-            content.add_chain(&Chain::plain(chain));
-        }
-        rules::fill(&mut content, firewall);
-        rules::plain_chains(&mut content, firewall);
+        // A load that was cut short may have left some of it.
+        renew(&mut content, firewall, present);
         self.nftables
             .commit(&content)
             .map_err(words("fill the sets of table berth"))?;
@@ -144,33 +148,57 @@ impl Nat {
     }
 
     fn replace(&mut self, firewall: &Firewall, present: &BTreeSet<String>) -> Result<(), Error> {
-        let wanted = plain_chains(firewall);
         let mut batch = Batch::new(FAMILY, TABLE);
-        batch.flush_table();
-        for set in &rules::sets() {
-            batch.flush_set(set.name);
-        }
-        for chain in &wanted {
-            batch.add_chain(&Chain::plain(chain));
-        }
-        rules::fill(&mut batch, firewall);
-        rules::plain_chains(&mut batch, firewall);
+        renew(&mut batch, firewall, present);
         rules::base_chains(&mut batch, firewall);
-        let is_base = |chain: &str| BASE_CHAINS.iter().any(|(name, ..)| *name == chain);
-        for chain in present
-            .iter()
-            .filter(|chain| !wanted.contains(*chain) && !is_base(chain))
-        {
-            batch.delete_chain(chain);
-        }
         self.nftables
             .commit(&batch)
             .map_err(words("replace the content of table berth"))
     }
 }
 
-fn claim(nftables: &mut Nftables, flags: TableFlags) -> Result<(), netlink::nft::Error> {
-    nftables.commit(Batch::new(FAMILY, TABLE).add_table(flags))
+/// Creates or adopts the table; says whether it is owned.
+fn claim(nftables: &mut Nftables) -> Result<bool, Error> {
+    let mut create = |flags| nftables.commit(Batch::new(FAMILY, TABLE).add_table(flags));
+    let owned = create(TableFlags::OWNED);
+    match owned.as_ref().err().and_then(netlink::nft::Error::errno) {
+        Some(Errno::EPERM) => return Err(Error::TableOwned),
+        // The kernel has no owners, or the table was made without: what is left is to notice changes.
+        Some(Errno::EOPNOTSUPP | Errno::EINVAL) => create(TableFlags::NONE).map(|()| false),
+        _ => owned.map(|()| true),
+    }
+    .map_err(words("create the nftables table berth"))
+}
+
+fn count(nftables: &mut Nftables) -> Result<Size, netlink::nft::Error> {
+    let rules = nftables.rules(FAMILY, TABLE)?.len();
+    let mut elements = 0;
+    for set in nftables.sets(FAMILY, TABLE)? {
+        elements += nftables.elements(FAMILY, TABLE, &set.name)?.len();
+    }
+    Ok(Size { rules, elements })
+}
+
+/// Empties the table, fills its sets, and writes the chains that maps and rules point to. Those of ENIs that are gone
+/// go.
+fn renew(batch: &mut Batch, firewall: &Firewall, present: &BTreeSet<String>) {
+    let wanted = plain_chains(firewall);
+    batch.flush_table();
+    for set in &rules::sets() {
+        batch.flush_set(set.name);
+    }
+    for chain in &wanted {
+        batch.add_chain(&Chain::plain(chain));
+    }
+    rules::fill(batch, firewall);
+    rules::plain_chains(batch, firewall);
+    let is_base = |chain: &str| BASE_CHAINS.iter().any(|(name, ..)| *name == chain);
+    for chain in present
+        .iter()
+        .filter(|chain| !wanted.contains(*chain) && !is_base(chain))
+    {
+        batch.delete_chain(chain);
+    }
 }
 
 /// The chains that maps and rules point to.

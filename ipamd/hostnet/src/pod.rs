@@ -13,10 +13,10 @@ use ipamd_core::id::IfName;
 use ipamd_core::net::pod::{DOOMED_GROUP, PodWiring};
 use ipamd_core::net::{Route, TableId, Via};
 use ipnet::{IpNet, Ipv4Net};
-use netlink::{Link, LinkChange, Neighbour, Routing, Scope, VethEnd, VethSpec};
+use netlink::{Link, LinkChange, LinkKind, Neighbour, Routing, Scope, VethEnd, VethSpec};
 
 use crate::Error;
-use crate::apply::kernel_route;
+use crate::apply::{any_such_route, kernel_route};
 use crate::error::attempt;
 
 pub mod check;
@@ -56,39 +56,50 @@ pub async fn wire(path: &Path, wiring: &PodWiring) -> Result<(), Error> {
     let namespace = open_namespace(path)?;
     let host = Routing::open().map_err(attempt("open a netlink socket on the node"))?;
     let pod = Routing::open_in(namespace.as_fd()).map_err(attempt("open a netlink socket in the pod"))?;
-    let ends = create(&host, &pod, &namespace, wiring).await?;
-    let Some((host_end, pod_end)) = ends else {
+    if !create(&host, &pod, &namespace, wiring).await? {
         return Ok(());
-    };
-    let done = set_up_both(&host, &pod, host_end, pod_end, wiring).await;
+    }
+    let done = set_up_both(&host, &pod, wiring).await;
     if done.is_err() {
-        // The failure is what the caller must hear; a device that cannot be removed falls with the namespace.
-        let _ = host.delete_link(host_end).await;
+        undo(&host, wiring).await;
     }
     done
 }
 
-async fn set_up_both(
-    host: &Routing,
-    pod: &Routing,
-    host_end: u32,
-    pod_end: u32,
-    wiring: &PodWiring,
-) -> Result<(), Error> {
-    set_up_host_end(host, host_end).await?;
+/// The failure is what the caller must hear; a device that cannot be removed falls with the namespace. One of the same
+/// name that another has made meanwhile is not ours.
+async fn undo(host: &Routing, wiring: &PodWiring) {
+    if let Ok(Some(link)) = find(host, &wiring.host_name).await
+        && link.mac == Some(netlink::Mac(wiring.host_mac.0))
+    {
+        let _ = host.delete_link(link.index).await;
+    }
+}
+
+async fn set_up_both(host: &Routing, pod: &Routing, wiring: &PodWiring) -> Result<(), Error> {
+    let host_end = just_made(host, &wiring.host_name).await?;
+    let pod_end = just_made(pod, &wiring.pod_name).await?;
+    without_link_local(host, host_end).await?;
     set_up_pod_end(pod, pod_end, wiring).await?;
     let route = host_route(wiring, host_end);
     let words = attempt(format!("add the node's route to {}", wiring.address));
     host.replace_route(&kernel_route(&route)).await.map_err(words)
 }
 
-/// Creates the pair; gives both ends' indexes, or nothing when it is all there already.
+/// The index of a device that was made a moment ago.
+async fn just_made(routing: &Routing, name: &IfName) -> Result<u32, Error> {
+    let link = find(routing, name).await?;
+    link.map(|link| link.index)
+        .ok_or_else(|| Error::Vanished { name: name.clone() })
+}
+
+/// Creates the pair; says whether it did, or all of the wiring is there already.
 async fn create(
     host: &Routing,
     pod: &Routing,
     namespace: &OwnedFd,
     wiring: &PodWiring,
-) -> Result<Option<(u32, u32)>, Error> {
+) -> Result<bool, Error> {
     let spec = VethSpec {
         host: end(&wiring.host_name, wiring.host_mac, wiring.mtu_bytes),
         peer: end(&wiring.pod_name, wiring.pod_mac, wiring.mtu_bytes),
@@ -105,7 +116,7 @@ async fn create(
     match host.create_veth(&spec).await {
         Err(error) if error.is_exists() => {
             if check::differences(host, pod, wiring).await?.is_empty() {
-                return Ok(None);
+                return Ok(false);
             }
             if find(pod, &wiring.pod_name).await?.is_some() {
                 return Err(Error::InterfaceExists {
@@ -114,20 +125,18 @@ async fn create(
             }
             // The name is a dead pod's of the same name: its namespace still lives.
             if let Some(dead) = find(host, &wiring.host_name).await? {
+                if dead.kind != LinkKind::Veth {
+                    return Err(Error::NotAPods {
+                        name: wiring.host_name.clone(),
+                    });
+                }
                 doom(host, &dead).await?;
             }
             host.create_veth(&spec).await.map_err(words())?;
         }
         created => created.map_err(words())?,
     }
-    let vanished = |name: &IfName| Error::Vanished { name: name.clone() };
-    let host_end = find(host, &wiring.host_name)
-        .await?
-        .ok_or_else(|| vanished(&wiring.host_name))?;
-    let pod_end = find(pod, &wiring.pod_name)
-        .await?
-        .ok_or_else(|| vanished(&wiring.pod_name))?;
-    Ok(Some((host_end.index, pod_end.index)))
+    Ok(true)
 }
 
 fn end(name: &IfName, mac: Mac, mtu_bytes: u32) -> VethEnd<'_> {
@@ -152,10 +161,6 @@ async fn without_link_local(routing: &Routing, index: u32) -> Result<(), Error> 
         done => done.map_err(attempt("switch off link-local addresses")),
     }?;
     routing.set_up(index).await.map_err(attempt("set the device up"))
-}
-
-async fn set_up_host_end(host: &Routing, index: u32) -> Result<(), Error> {
-    without_link_local(host, index).await
 }
 
 async fn set_up_pod_end(pod: &Routing, index: u32, wiring: &PodWiring) -> Result<(), Error> {
@@ -217,6 +222,16 @@ async fn find(routing: &Routing, name: &IfName) -> Result<Option<Link>, Error> {
         .map_err(attempt(format!("look for {name}")))
 }
 
+/// Whether the host end of this very attachment is on the node, whatever else is amiss.
+///
+/// # Errors
+/// When that cannot be seen.
+pub async fn stands(wiring: &PodWiring) -> Result<bool, Error> {
+    let host = Routing::open().map_err(attempt("open a netlink socket on the node"))?;
+    let link = find(&host, &wiring.host_name).await?;
+    Ok(link.is_some_and(|link| link.mac == Some(netlink::Mac(wiring.host_mac.0))))
+}
+
 /// What is known of a pod's wiring when it goes: from the ledger, or from the result that the runtime kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remains {
@@ -265,7 +280,7 @@ pub async fn unwire(remains: &Remains) -> Result<(), Error> {
                 source: None,
             },
         };
-        match host.delete_route(&kernel_route(&route)).await {
+        match host.delete_route(&any_such_route(&route)).await {
             Err(error) if !error.is_gone() => {
                 failed = Some(attempt(format!("remove the route to {address}"))(error))
             }

@@ -1,1 +1,6 @@
-//! Nothing here yet.
+//! What end-to-end tests stand on: a world, the release binaries, a VPC with two nodes for each test, and conditions to
+//! wait for.
+
+pub mod runner;
+pub mod site;
+pub mod traffic;

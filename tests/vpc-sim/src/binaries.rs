@@ -54,23 +54,39 @@ pub enum Error {
     },
 }
 
+/// The target triple, which static binaries are built for by name: without one, build scripts would be static too.
+#[must_use]
+pub fn target() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
+
 /// Where the sources of the three live, below the workspace's root.
 const SOURCES: [&str; 3] = ["cni-shim/src", "ipamd", "proto/src"];
 
 impl Binaries {
     /// Where a build of the workspace at `root` puts them.
     #[must_use]
-    pub fn expected(root: &Path, target: &str, profile: Profile) -> Self {
+    pub fn expected(root: &Path, profile: Profile) -> Self {
         let folder = match profile {
             Profile::Release => "release",
             Profile::Dev => "debug",
         };
         let all = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let (native, targeted) = (all.join(folder), all.join(target).join(folder));
+        let (native, targeted) = (all.join(folder), all.join(target()).join(folder));
         Self {
             shim: targeted.join("cni-shim"),
             ipamd: native.join("ipamd"),
             max_pods: targeted.join("max-pods"),
+        }
+    }
+
+    /// Binaries that somebody put into one folder.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        Self {
+            shim: folder.join("cni-shim"),
+            ipamd: folder.join("ipamd"),
+            max_pods: folder.join("max-pods"),
         }
     }
 

@@ -18,6 +18,7 @@
 
 mod assign;
 mod attach;
+pub mod audit;
 mod chance;
 mod create;
 mod describe;

@@ -210,7 +210,7 @@ impl Node {
         output.map_err(|source| self.failed(program, source))
     }
 
-    /// Starts a daemon on the node, which writes to the log of the given name.
+    /// Starts a daemon on the node with this environment and no other, which writes to the log of the given name.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -232,6 +232,7 @@ impl Node {
         })?;
         self.command(program)
             .args(arguments)
+            .env_clear()
             .envs(environment)
             .stdin(Stdio::null())
             .stdout(out)

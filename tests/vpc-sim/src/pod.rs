@@ -108,6 +108,12 @@ impl Plugin {
         }
     }
 
+    /// What it gets on standard input.
+    #[must_use]
+    pub fn conf(&self) -> &Value {
+        &self.conf
+    }
+
     /// The same with another version of the protocol.
     #[must_use]
     pub fn speaking(mut self, version: &str) -> Self {

@@ -117,6 +117,10 @@ impl Vpc {
                 reverse_path: reverse_path(wanted.rp_filter),
                 ..NodeSpec::new(&wanted.name)
             };
+            // A new instance has a new disk, whoever had its name before.
+            drop(std::fs::remove_dir_all(
+                world.scratch().join("nodes").join(&wanted.name),
+            ));
             let node = Node::start(world, spec).await?;
             fabric.power_on(instance.clone(), duplicate(&node)?);
             nodes.insert(wanted.name.clone(), (node, instance.clone()));

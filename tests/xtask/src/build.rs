@@ -7,15 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use vpc_sim::binaries::{Binaries, Profile};
+use vpc_sim::binaries::{Binaries, Profile, target};
 
-/// Static glibc needs an explicit target, or build scripts would be static too and fail.
-const TARGET: &str = env!("XTASK_TARGET");
 const STATIC: &str = "-C target-feature=+crt-static -C relocation-model=static";
 
 /// Where a build puts them.
 pub(crate) fn expected(root: &Path, profile: Profile) -> Binaries {
-    Binaries::expected(root, TARGET, profile)
+    Binaries::expected(root, profile)
 }
 
 /// Builds all three.
@@ -40,7 +38,7 @@ fn cargo(root: &Path, package: &str, is_static: bool, profile: Profile) -> Resul
         command.arg("--release");
     }
     if is_static {
-        command.args(["--target", TARGET]).env("RUSTFLAGS", STATIC);
+        command.args(["--target", &target()]).env("RUSTFLAGS", STATIC);
     }
     let status = command
         .status()

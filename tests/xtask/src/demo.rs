@@ -40,18 +40,18 @@ nodes:
 ";
 
 /// Runs the story; says with its exit code whether all that was to be proven was.
-pub(crate) fn run(world: &World, root: &Path, binaries: &Binaries, seed: u64) -> Result<ExitCode> {
+pub(crate) fn run(world: &World, conflist: &Path, binaries: &Binaries, seed: u64) -> Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
-    runtime.block_on(tell(world, root, binaries, seed))
+    runtime.block_on(tell(world, conflist, binaries, seed))
 }
 
-async fn tell(world: &World, root: &Path, binaries: &Binaries, seed: u64) -> Result<ExitCode> {
+async fn tell(world: &World, conflist: &Path, binaries: &Binaries, seed: u64) -> Result<ExitCode> {
     let story = Story::begin();
     let scenario = Scenario {
         seed,
         ..Scenario::parse(SCENARIO)?
     };
-    let plugin = Plugin::of(&binaries.shim, &root.join("deploy/cni/10-aws.conflist"))?;
+    let plugin = Plugin::of(&binaries.shim, conflist)?;
     story.say(
         "A VPC 10.0.0.0/16 with a subnet in each of two zones, simulated in Linux namespaces of its own.",
     );

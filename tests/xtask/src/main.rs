@@ -1,5 +1,6 @@
 //! `xtask`: what the workspace's own commands do: `cargo demo`, `cargo gen`, and the builds behind them.
 
+mod bench;
 mod build;
 mod demo;
 mod r#gen;
@@ -11,6 +12,9 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use vpc_sim::binaries::{Binaries, Profile};
 use vpc_sim::holder;
+
+/// The conflist that pods use.
+const CONFLIST: &str = "deploy/cni/10-aws.conflist";
 
 /// The workspace's own commands.
 #[derive(Parser)]
@@ -35,6 +39,25 @@ enum Command {
         /// With binaries built quickly, not as shipped
         #[arg(long)]
         dev: bool,
+        /// With ipamd, cni-shim and 10-aws.conflist of this folder, built elsewhere
+        #[arg(long, value_name = "FOLDER", conflicts_with = "dev")]
+        from: Option<PathBuf>,
+    },
+    /// Measure, beside floors of the same run
+    Bench {
+        /// With binaries built quickly, not as shipped
+        #[arg(long)]
+        dev: bool,
+    },
+    /// The part of the bench that runs on a simulated node
+    #[command(hide = true)]
+    BenchOnNode {
+        /// The plugin
+        shim: PathBuf,
+        /// Its configuration
+        conf: String,
+        /// How many pods
+        count: u32,
     },
     /// Make what is generated and checked in
     Gen {
@@ -69,10 +92,35 @@ fn run() -> Result<ExitCode> {
     match Arguments::parse().command {
         Command::Build { dev } => build::build(&root, profile(dev)).map(|_| ExitCode::SUCCESS),
         Command::Gen { check } => r#gen::run(&root, check).map(|()| ExitCode::SUCCESS),
-        Command::Demo { seed, dev } => {
+        Command::Demo {
+            seed,
+            from: Some(folder),
+            ..
+        } => {
+            let world = holder::enter_world()?;
+            demo::run(
+                &world,
+                &folder.join("10-aws.conflist"),
+                &Binaries::in_folder(&folder),
+                seed,
+            )
+        }
+        Command::Demo {
+            seed,
+            dev,
+            from: None,
+        } => {
             let binaries = binaries(&root, profile(dev))?;
             let world = holder::enter_world()?;
-            demo::run(&world, &root, &binaries, seed)
+            demo::run(&world, &root.join(CONFLIST), &binaries, seed)
+        }
+        Command::Bench { dev } => {
+            let binaries = binaries(&root, profile(dev))?;
+            let world = holder::enter_world()?;
+            bench::run(&world, &root.join(CONFLIST), &binaries).map(|()| ExitCode::SUCCESS)
+        }
+        Command::BenchOnNode { shim, conf, count } => {
+            bench::on_node::run(&shim, &conf, count).map(|()| ExitCode::SUCCESS)
         }
     }
 }

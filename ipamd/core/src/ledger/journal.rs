@@ -1,8 +1,8 @@
 //! The ledger's saved form: a line each of checksum, length and JSON. Bytes in, bytes out; files are `ipamd`'s.
 //!
 //! A line is `<crc32c, 8 hex digits> <length, decimal> <JSON>\n`. Reading stops at the first line that is not whole:
-//! what follows a torn write was never answered for. Unknown fields are ignored, so an older daemon can read what a
-//! newer one wrote.
+//! what follows a torn write was never answered for. Unknown fields are ignored and whole lines that say something unknown
+//! are passed over, so an older daemon can read what a newer one wrote.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -98,9 +98,9 @@ pub fn encode(entry: &Entry) -> Result<Vec<u8>, NotEncoded> {
 /// What a file holds.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// Every whole entry from the start on.
+    /// Every whole entry from the start on, as far as it is understood.
     pub entries: Vec<Entry>,
-    /// How many bytes they take; what follows is torn or foreign.
+    /// How many bytes whole lines take; what follows is torn or foreign.
     pub whole_bytes: usize,
 }
 
@@ -112,20 +112,21 @@ pub fn decode(bytes: &[u8]) -> Decoded {
         whole_bytes: 0,
     };
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-        let Some(entry) = decode_line(line) else { break };
-        decoded.entries.push(entry);
+        let Some(json) = whole_line(line) else { break };
+        decoded.entries.extend(serde_json::from_str::<Entry>(json));
         decoded.whole_bytes += line.len();
     }
     decoded
 }
 
-fn decode_line(line: &[u8]) -> Option<Entry> {
+/// The JSON of a line that is as it was written.
+fn whole_line(line: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
     let (checksum, rest) = text.split_once(' ')?;
     let (length, json) = rest.split_once(' ')?;
     let whole = length.parse() == Ok(json.len())
         && u32::from_str_radix(checksum, 16) == Ok(crc32c::crc32c(json.as_bytes()));
-    whole.then(|| serde_json::from_str(json).ok()).flatten()
+    whole.then_some(json)
 }
 
 /// What a restore needs to know of the present.
@@ -171,6 +172,7 @@ impl Ledger {
             id: *id,
             intent: intent.clone(),
         }));
+        entries.extend(self.ended_intent());
         entries.extend(self.last_mark.map(|last| Entry::Mark { last }));
         let leases = self.leases.iter();
         entries.extend(leases.map(|(key, lease)| Entry::Leased {
@@ -185,6 +187,13 @@ impl Ledger {
         entries
     }
 
+    /// The last intent, where it has ended: no number serves twice, whatever the wall clock does.
+    fn ended_intent(&self) -> Option<Entry> {
+        let id = IntentId(self.last_intent);
+        let ended = id.0 > 0 && !self.intents.contains_key(&id);
+        ended.then_some(Entry::IntentEnded { id })
+    }
+
     fn replay(&mut self, entry: Entry, same_boot: bool, present: &Present) {
         match entry {
             Entry::Boot { .. } => {}
@@ -195,7 +204,10 @@ impl Ledger {
                 self.last_intent = self.last_intent.max(id.0);
                 self.intents.insert(id, intent);
             }
-            Entry::IntentEnded { id } => drop(self.intents.remove(&id)),
+            Entry::IntentEnded { id } => {
+                self.last_intent = self.last_intent.max(id.0);
+                self.intents.remove(&id);
+            }
             Entry::Mark { last } => self.last_mark = Some(last),
             Entry::Leased { key, lease } => self.insert_lease(key, lease),
             Entry::Released { key, address, at } => {
@@ -265,6 +277,17 @@ mod tests {
                 whole_bytes: first
             }
         );
+    }
+
+    #[test]
+    fn an_entry_of_a_newer_daemon_is_passed_over_and_costs_no_other() {
+        let json = r#"{"entry":"colour","of":"blue"}"#;
+        let mut bytes = encode(&boot("a")).unwrap();
+        bytes.extend(format!("{:08x} {} {json}\n", crc32c::crc32c(json.as_bytes()), json.len()).into_bytes());
+        bytes.extend(encode(&boot("b")).unwrap());
+        let decoded = decode(&bytes);
+        assert_eq!(decoded.entries, [boot("a"), boot("b")]);
+        assert_eq!(decoded.whole_bytes, bytes.len());
     }
 
     #[test]

@@ -9,14 +9,14 @@ use std::time::Duration;
 use super::journal::Entry;
 use super::{EniRecord, Intent, Ledger};
 use crate::action::{Action, Effect, Fault, Subject};
-use crate::address::Block;
+use crate::address::{AddressCount, Block};
 use crate::id::{EniAttachmentId, EniId};
 use crate::moment::Moment;
 use crate::net::EniMark;
 use crate::net::eni::Wanted;
 use crate::snapshot::{Node, Owner, SeenAttachment, SeenEni, Snapshot};
 
-/// How long a fresh ENI may be missing from a describe: EC2 is eventually consistent. Assumed.
+/// How long a describe may show an ENI as it was before a call, or not at all: EC2 is eventually consistent. Assumed.
 const VISIBLE_AFTER: Duration = Duration::from_secs(60);
 
 /// When and with which seed for jitter something happened.
@@ -29,8 +29,12 @@ pub struct Happening {
 }
 
 impl Ledger {
-    /// Notes the facts of the node.
-    pub fn handle_node(&mut self, node: Node) {
+    /// Notes the facts of the node. A subnet's CIDR never changes, so one that is missing this time is still known:
+    /// without it an ENI would have no place in the kernel.
+    pub fn handle_node(&mut self, mut node: Node) {
+        for (subnet, cidr) in self.node.iter().flat_map(|known| &known.subnet_cidrs) {
+            node.subnet_cidrs.entry(subnet.clone()).or_insert(*cidr);
+        }
         if self.node.as_ref() != Some(&node) {
             self.unwritten.push(Entry::Node { node: node.clone() });
             self.node = Some(node);
@@ -43,6 +47,9 @@ impl Ledger {
             Action::CreateEni(new) if !self.intents.contains_key(&new.intent) => {
                 let intent = Intent {
                     addresses: new.addresses,
+                    subnet: new.subnet.clone(),
+                    groups: new.groups.clone(),
+                    tags: new.tags.clone(),
                     wall: new.wall,
                 };
                 self.last_intent = self.last_intent.max(new.intent.0);
@@ -58,9 +65,7 @@ impl Ledger {
                     record.served.remove(&Block::Secondary(*address));
                 }
             }),
-            Action::DetachEni { eni, .. } | Action::DeleteEni { eni } => {
-                self.change(eni, |record| record.removing = true);
-            }
+            Action::DetachEni { eni, .. } | Action::DeleteEni { eni } => self.begin_removal(eni),
             Action::CreateEni(_)
             | Action::AttachEni { .. }
             | Action::DeleteOnTermination { .. }
@@ -77,7 +82,11 @@ impl Ledger {
         self.in_flight.remove(&subject);
         match outcome {
             Ok(effect) => {
-                self.backoff.handle_success(&subject);
+                // That an ENI can be read says nothing about the call that made us doubt it.
+                if !matches!(action, Action::ReadEni { .. }) {
+                    self.backoff.handle_success(&subject);
+                    self.note_change(&subject, &effect, at.now);
+                }
                 self.handle_effect(action, effect, at.now);
             }
             Err(fault) => self.handle_fault(action, fault, at),
@@ -89,24 +98,47 @@ impl Ledger {
         self.surplus_since = surplus.then(|| self.surplus_since.unwrap_or(now));
     }
 
-    /// Notes that the kernel now serves these ENIs with these blocks; only then are their addresses handed out (2).
+    /// Notes that the kernel now serves these ENIs with these blocks and no others; only then are their addresses handed
+    /// out (2).
     pub fn handle_served(&mut self, served: &Wanted) {
-        for eni in &served.enis {
-            if let Some(record) = self.enis.get_mut(&eni.id) {
-                record.served = eni.blocks.intersection(&record.seen.blocks).copied().collect();
-            }
+        for (id, record) in &mut self.enis {
+            let eni = served.enis.iter().find(|eni| eni.id == *id);
+            record.served = eni
+                .map(|eni| eni.blocks.intersection(&record.seen.blocks).copied().collect())
+                .unwrap_or_default();
         }
     }
 
     /// Notes that time passed.
     pub fn handle_time(&mut self, now: Moment) {
+        /// A read lasts no longer than this, so its answer is older than no change that is forgotten.
+        const LONGEST_READ: Duration = Duration::from_secs(300);
         self.cooldown.handle_time(now);
+        self.changed
+            .retain(|_, at| now.since(*at) < VISIBLE_AFTER + LONGEST_READ);
+    }
+
+    fn note_change(&mut self, subject: &Subject, effect: &Effect, now: Moment) {
+        match (subject, effect) {
+            (_, Effect::Created(seen)) => drop(self.changed.insert(seen.id.clone(), now)),
+            (Subject::Eni(id), _) => drop(self.changed.insert(id.clone(), now)),
+            (Subject::Intent(_) | Subject::Instance | Subject::Growth, _) => {}
+        }
+    }
+
+    /// Whether what a read begun at this moment tells of an ENI may be older than what we know ourselves.
+    fn knows_better(&self, id: &EniId, read_at: Moment) -> bool {
+        let changed = self.changed.get(id);
+        changed.is_some_and(|changed| read_at < changed.after(VISIBLE_AFTER))
     }
 
     fn handle_effect(&mut self, action: &Action, effect: Effect, now: Moment) {
         match (action, effect) {
             (Action::CreateEni(new), Effect::Created(seen)) => {
-                self.insert_eni(seen, Some(now));
+                // A read may have found it first, and it may be attached by now: that is the younger truth.
+                if !self.enis.contains_key(&seen.id) {
+                    self.insert_eni(seen, Some(now));
+                }
                 self.end_intent(new.intent);
                 self.backoff.handle_success(&Subject::Growth);
             }
@@ -166,7 +198,7 @@ impl Ledger {
                 }
             }
             Action::AttachEni { eni, .. } if matches!(fault, Fault::Limit { .. }) => {
-                self.change(eni, |record| record.removing = true);
+                self.begin_removal(eni);
                 self.backoff
                     .handle_failure(Subject::Growth, fault, at.now, at.seed);
                 return;
@@ -183,6 +215,9 @@ impl Ledger {
             Action::UnassignAddresses { .. } => self.doubt(action),
             Action::DeleteEni { .. } if fault == Fault::Busy => {}
             Action::ReadEni { .. } | Action::ReadAll { .. } => {}
+            // Known to exist and not yet visible to every part of EC2: the same call works a moment later.
+            Action::AttachEni { eni, .. } | Action::DeleteOnTermination { eni, .. }
+                if matches!(fault, Fault::Gone { .. }) && self.is_fresh(eni, at.now) => {}
             _ if certain => {}
             _ => self.doubt(action),
         }
@@ -196,11 +231,11 @@ impl Ledger {
         let missing: Vec<EniId> = self
             .enis
             .keys()
-            .filter(|id| !snapshot.enis.contains_key(id))
+            .filter(|id| !snapshot.enis.contains_key(id) && !self.knows_better(id, snapshot.at))
             .cloned()
             .collect();
         for (id, seen) in snapshot.enis {
-            if self.in_flight.contains_key(&Subject::Eni(id)) {
+            if self.knows_better(&id, snapshot.at) || self.in_flight.contains_key(&Subject::Eni(id)) {
                 continue;
             }
             if let Owner::Ours(Some(intent)) = seen.owner {
@@ -220,10 +255,9 @@ impl Ledger {
     /// EC2 did not show an ENI. A fresh one may not be visible yet, and nothing with a pod on it is ever dropped
     /// because a read missed it.
     fn handle_missing(&mut self, id: &EniId, now: Moment) {
-        let fresh = |record: &EniRecord| record.created.is_some_and(|at| now.since(at) < VISIBLE_AFTER);
         let has_pods = self.leases_on(id).0 > 0;
         match self.enis.get(id) {
-            Some(record) if fresh(record) && !record.removing => {
+            Some(record) if self.is_fresh(id, now) && !record.removing => {
                 let subject = Subject::Eni(id.clone());
                 let fault = Fault::Gone { what: id.to_string() };
                 self.backoff
@@ -235,8 +269,22 @@ impl Ledger {
         }
     }
 
+    /// Whether this daemon created the ENI a moment ago.
+    fn is_fresh(&self, id: &EniId, now: Moment) -> bool {
+        let created = self.enis.get(id).and_then(|record| record.created);
+        created.is_some_and(|at| now.since(at) < VISIBLE_AFTER)
+    }
+
     /// Takes an ENI on record as EC2 described it. Blocks with a pod on them stay, whatever a read missed.
+    /// One that is attached to another instance is no longer ours.
     fn insert_eni(&mut self, mut seen: SeenEni, created: Option<Moment>) {
+        let node = self.node.as_ref();
+        if let (Some(node), Some(attachment)) = (node, &seen.attachment)
+            && attachment.instance != node.instance
+        {
+            self.forget_eni(&seen.id);
+            return;
+        }
         let known = self.enis.get(&seen.id).cloned();
         if let Some(known) = &known {
             let held = |block: &&Block| {
@@ -294,6 +342,13 @@ impl Ledger {
                 record.seen.attachment = None;
             }
         });
+    }
+
+    /// From now on nothing of the ENI is handed out, and it goes. One with pods stays, whatever was believed (4).
+    fn begin_removal(&mut self, eni: &EniId) {
+        if self.leases_on(eni) == AddressCount::ZERO {
+            self.change(eni, |record| record.removing = true);
+        }
     }
 
     fn forget_eni(&mut self, id: &EniId) {

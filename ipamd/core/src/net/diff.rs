@@ -1,7 +1,7 @@
 //! Wanted minus seen, as operations in the order in which they are safe.
 //!
-//! Additions come before removals, and within an ENI the device is set up before its routes. In steady state the diff
-//! is empty. What is not of our kind is never named here.
+//! Rules and routes are added before others are removed. Within an ENI the device is set up and its address stands
+//! before its routes, and the route to its gateway before the one through it. In steady state the diff is empty. What is not of our kind is never named here.
 
 use std::collections::BTreeSet;
 
@@ -64,11 +64,14 @@ pub fn diff(wanted: &Wanted, seen: &NetState) -> Vec<NetOp> {
         }
     }
     let routes = wanted.routes(seen);
-    let missing = || routes.difference(&seen.routes).copied();
-    // The kernel takes a gateway only when a route says how to reach it.
-    let by_gateway = |route: &Route| matches!(route.via, Via::Gateway { .. });
-    ops.extend(missing().filter(|route| !by_gateway(route)).map(NetOp::SetRoute));
-    ops.extend(missing().filter(by_gateway).map(NetOp::SetRoute));
+    let shaken = devices_that_lose_an_address(&ops);
+    let is_missing = |route: &&Route| {
+        !seen.routes.contains(*route) || device_of(route).is_some_and(|index| shaken.contains(&index))
+    };
+    let mut missing: Vec<Route> = routes.iter().filter(is_missing).copied().collect();
+    // The kernel takes a gateway only where a route leads to it already.
+    missing.sort_by_key(|route| matches!(route.via, Via::Gateway { .. }));
+    ops.extend(missing.into_iter().map(NetOp::SetRoute));
     let rules = wanted.rules();
     ops.extend(rules.difference(&seen.rules).copied().map(NetOp::AddRule));
     let stale_rules = seen
@@ -99,18 +102,43 @@ fn device(eni: &WantedEni, link: &SeenLink, mtu_bytes: u32, seen: &NetState, ops
     if !link.up {
         ops.push(NetOp::SetUp { index });
     }
+    addresses(index, eni, seen, ops);
+}
+
+/// With an address that came first the kernel takes those of the same subnet that came later, so ours is added, again
+/// if need be, once the others are gone.
+fn addresses(index: u32, eni: &WantedEni, seen: &NetState, ops: &mut Vec<NetOp>) {
     let own = Ipv4Net::new_assert(eni.primary_ip, eni.subnet.prefix_len());
-    if !seen.addresses.contains(&(index, own)) {
-        ops.push(NetOp::AddAddress { index, address: own });
-    }
     let others = seen
         .addresses
         .iter()
         .filter(|(at, address)| *at == index && *address != own);
-    ops.extend(others.map(|(index, address)| NetOp::RemoveAddress {
-        index: *index,
-        address: *address,
-    }));
+    let removals: Vec<NetOp> = others
+        .map(|(index, address)| NetOp::RemoveAddress {
+            index: *index,
+            address: *address,
+        })
+        .collect();
+    if !removals.is_empty() || !seen.addresses.contains(&(index, own)) {
+        ops.extend(removals);
+        ops.push(NetOp::AddAddress { index, address: own });
+    }
+}
+
+/// With a device's last address the kernel takes every route out of it.
+fn devices_that_lose_an_address(ops: &[NetOp]) -> BTreeSet<u32> {
+    let losing = ops.iter().filter_map(|op| match op {
+        NetOp::RemoveAddress { index, .. } => Some(*index),
+        _ => None,
+    });
+    losing.collect()
+}
+
+fn device_of(route: &Route) -> Option<u32> {
+    match route.via {
+        Via::Link { index, .. } | Via::Gateway { index, .. } => Some(index),
+        Via::Blackhole => None,
+    }
 }
 
 /// A rule of our kind that is not wanted goes. Other agents write from-rules too, so one of those goes only when it
@@ -254,6 +282,42 @@ mod tests {
         assert!(!ops.is_empty());
         apply(&mut state, &ops);
         assert_eq!(diff(&wanted(), &state), []);
+    }
+
+    #[test]
+    fn a_gateway_is_reachable_before_a_route_leads_through_it() {
+        let ops = diff(&wanted(), &fresh());
+        let place = |through: bool| {
+            ops.iter().position(|op| match op {
+                NetOp::SetRoute(route) => {
+                    route.table == TableId(2) && through == (route.to.prefix_len() == 0)
+                }
+                _ => false,
+            })
+        };
+        assert!(place(false).unwrap() < place(true).unwrap(), "{ops:?}");
+    }
+
+    #[test]
+    fn what_falls_with_a_strangers_address_is_written_again() {
+        let mut state = fresh();
+        apply(&mut state, &diff(&wanted(), &fresh()));
+        state.addresses.insert((3, "10.0.1.99/24".parse().unwrap()));
+        let ops = diff(&wanted(), &state);
+        let index = 3;
+        let addresses = [
+            NetOp::RemoveAddress {
+                index,
+                address: "10.0.1.99/24".parse().unwrap(),
+            },
+            NetOp::AddAddress {
+                index,
+                address: "10.0.1.11/24".parse().unwrap(),
+            },
+        ];
+        assert_eq!(ops[..2], addresses);
+        let routes = |op: &NetOp| matches!(op, NetOp::SetRoute(route) if device_of(route) == Some(index));
+        assert_eq!((ops.len(), ops[2..].iter().all(routes)), (4, true), "{ops:?}");
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// The link group of host ends that wait for their namespace's end and are reaped together. Chosen: 'B' 'D'.
 pub const DOOMED_GROUP: u32 = 0x4244;
 
+/// The interface that Kubernetes runtimes ask for.
+const USUAL_INTERFACE: &str = "eth0";
+
 /// Everything about one pod's interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodWiring {
@@ -62,7 +65,7 @@ pub fn wiring(
 ) -> Result<PodWiring, Malformed> {
     Ok(PodWiring {
         host_name: host_name(key, pod, facts.veth_prefix)?,
-        host_mac: mac(key, "host"),
+        host_mac: host_mac(key),
         pod_name: key.interface.clone(),
         pod_mac: mac(key, "pod"),
         mtu_bytes: facts.mtu_bytes,
@@ -73,16 +76,24 @@ pub fn wiring(
     })
 }
 
-/// The host end's name: the prefix and eleven digits of a SHA-1 over `namespace.name`, as the peer names it. A
-/// runtime that runs no Kubernetes names no pod; there the container names it.
+/// The host end's name: the prefix and eleven digits of a SHA-1 over `namespace.name`, as the peer names it; with the
+/// interface where that is not the usual one, so that a pod can have several. A runtime that runs no Kubernetes names no
+/// pod; there the container names it.
 fn host_name(key: &AttachmentKey, pod: &Pod, prefix: &str) -> Result<IfName, Malformed> {
     let subject = match (pod.namespace.as_str(), pod.name.as_str()) {
         ("", "") => format!("{}.{}", key.container, key.interface),
-        (namespace, name) => format!("{namespace}.{name}"),
+        (namespace, name) if key.interface.as_str() == USUAL_INTERFACE => format!("{namespace}.{name}"),
+        (namespace, name) => format!("{namespace}.{name}.{}", key.interface),
     };
     let digest = Sha1::digest(subject.as_bytes());
     let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     format!("{prefix}{}", hex.get(..11).unwrap_or(&hex)).parse()
+}
+
+/// The host end's MAC: it tells whose device bears a name that a re-created pod uses again.
+#[must_use]
+pub fn host_mac(key: &AttachmentKey) -> Mac {
+    mac(key, "host")
 }
 
 /// A locally administered unicast MAC (IEEE 802, the two low bits of the first byte) that follows from the attachment,

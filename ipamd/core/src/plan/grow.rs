@@ -1,4 +1,5 @@
-//! Gets more: free slots of ENIs that are there first, then new ENIs, asked for with exactly what is missing.
+//! Gets more: free slots of ENIs that are there first, then of those that are busy or on their way, then new ENIs, asked
+//! for with exactly what is missing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use super::report::Line;
 use super::{Planner, Situation};
 use crate::action::{Action, NewEni, Subject};
 use crate::address::AddressCount;
-use crate::id::IntentId;
+use crate::id::{EniId, IntentId};
 use crate::ledger::EniRecord;
 use crate::snapshot::{Node, Owner};
 use crate::tag;
@@ -19,6 +20,7 @@ pub(super) fn grow(planner: &mut Planner<'_>, demand: &Demand) {
         return;
     }
     let missing = fill(planner, missing);
+    let missing = wait_for_room(planner, missing);
     create(planner, missing);
 }
 
@@ -31,7 +33,7 @@ fn fill(planner: &mut Planner<'_>, mut missing: AddressCount) -> AddressCount {
         let used = AddressCount(u32::try_from(record.seen.blocks.len()).unwrap_or(u32::MAX));
         let room = slots.less(used).min(missing);
         let subject = Subject::Eni(record.seen.id.clone());
-        let usable = record.serves() && !record.uncertain && !planner.is_busy(&subject);
+        let usable = record.gives() && !record.uncertain && !planner.is_busy(&subject);
         if usable && room > AddressCount::ZERO {
             let eni = record.seen.id.clone();
             if planner.act(Action::AssignAddresses { eni, count: room }) {
@@ -40,6 +42,42 @@ fn fill(planner: &mut Planner<'_>, mut missing: AddressCount) -> AddressCount {
         }
     }
     missing
+}
+
+/// Leaves what fits into ENIs that have a call under way, or are being created, until they can be asked: a few seconds
+/// more for some, instead of an ENI for each pod that comes meanwhile. Gives back what is still missing.
+fn wait_for_room(planner: &mut Planner<'_>, missing: AddressCount) -> AddressCount {
+    let ledger = planner.situation.ledger;
+    let slots = AddressCount(planner.situation.limits.pod_slots_per_eni());
+    let busy = ledger.enis().values().filter(|record| {
+        let usable = !record.removing && record.seen.owner != Owner::Foreign;
+        usable && planner.is_busy(&Subject::Eni(record.seen.id.clone()))
+    });
+    let room = busy.map(|record| {
+        let there = AddressCount(u32::try_from(record.seen.blocks.len()).unwrap_or(u32::MAX));
+        slots.less(there).less(planner.asked_of(&record.seen.id))
+    });
+    let promised = ledger
+        .intents()
+        .values()
+        .map(|intent| slots.less(intent.addresses));
+    let coming = room.chain(promised).sum::<AddressCount>().min(missing);
+    if coming > AddressCount::ZERO {
+        planner.say(Line::AwaitsRoom { addresses: coming });
+    }
+    missing.less(coming)
+}
+
+impl Planner<'_> {
+    /// Addresses that an ENI is being asked for.
+    fn asked_of(&self, id: &EniId) -> AddressCount {
+        let under_way = self.situation.ledger.in_flight().values();
+        let asked = under_way.chain(&self.plan.actions).map(|action| match action {
+            Action::AssignAddresses { eni, count } if eni == id => *count,
+            _ => AddressCount::ZERO,
+        });
+        asked.sum()
+    }
 }
 
 /// Asks for new ENIs as far as the type has room for them.
@@ -78,7 +116,7 @@ fn create(planner: &mut Planner<'_>, mut missing: AddressCount) {
             return;
         }
         let addresses = missing.min(slots);
-        let new = new_eni(situation, node, intent, addresses, situation.wall);
+        let new = new_eni(situation, node, intent, addresses);
         if !planner.act(Action::CreateEni(new)) {
             return;
         }
@@ -94,30 +132,26 @@ fn create(planner: &mut Planner<'_>, mut missing: AddressCount) {
 /// The call that an intent on record stands for, said again word for word.
 pub(super) fn repeat(situation: &Situation<'_>, node: &Node, id: IntentId) -> Option<Action> {
     let intent = situation.ledger.intents().get(&id)?;
-    Some(Action::CreateEni(new_eni(
-        situation,
-        node,
-        id,
-        intent.addresses,
-        intent.wall,
-    )))
+    Some(Action::CreateEni(NewEni {
+        intent: id,
+        instance: node.instance.clone(),
+        subnet: intent.subnet.clone(),
+        groups: intent.groups.clone(),
+        addresses: intent.addresses,
+        wall: intent.wall,
+        tags: intent.tags.clone(),
+    }))
 }
 
-fn new_eni(
-    situation: &Situation<'_>,
-    node: &Node,
-    intent: IntentId,
-    addresses: AddressCount,
-    wall: Duration,
-) -> NewEni {
+fn new_eni(situation: &Situation<'_>, node: &Node, intent: IntentId, addresses: AddressCount) -> NewEni {
     NewEni {
         intent,
         instance: node.instance.clone(),
         subnet: node.subnet.clone(),
         groups: node.groups.clone(),
         addresses,
-        wall,
-        tags: tags(situation, node, intent, wall),
+        wall: situation.wall,
+        tags: tags(situation, node, intent, situation.wall),
     }
 }
 

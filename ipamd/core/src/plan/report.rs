@@ -50,6 +50,11 @@ pub enum Line {
         /// Which.
         eni: EniId,
     },
+    /// Addresses that will be asked of ENIs once these can be asked.
+    AwaitsRoom {
+        /// How many.
+        addresses: AddressCount,
+    },
     /// More is wanted than the instance type can hold.
     NoRoom {
         /// How much is missing.
@@ -90,6 +95,10 @@ impl fmt::Display for Line {
             Self::Busy { action } => write!(f, "Would {action}, but enough calls are under way."),
             Self::Uncertain { eni } => write!(f, "Nobody knows what the last call did to {eni}."),
             Self::AwaitsDevice { eni } => write!(f, "{eni} is attached and its device is not there yet."),
+            Self::AwaitsRoom { addresses } => write!(
+                f,
+                "{addresses} more addresses are wanted and have room on ENIs that are busy or on their way."
+            ),
             Self::NoRoom { missing, enis } => {
                 write!(
                     f,

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::sync::Mutex;
 
@@ -144,19 +145,28 @@ impl Machine {
         Ok(())
     }
 
-    /// Kills the daemon as the kernel would: at once, wherever it is.
+    /// Kills the daemon as the kernel would: at once, wherever it is. Returns when nothing of it is left.
     ///
     /// # Errors
-    /// When it cannot be killed.
+    /// When it cannot be killed, or does not go.
     pub async fn kill_ipamd(&self) -> Result<(), Error> {
         let failed = |source| Error::End {
             node: self.node.name().to_owned(),
             source,
         };
-        match self.daemon.lock().await.take() {
-            Some(mut child) => child.kill().await.map_err(failed),
-            None => Ok(()),
-        }
+        let Some(mut child) = self.daemon.lock().await.take() else {
+            return Ok(());
+        };
+        child.kill().await.map_err(failed)?;
+        // The process that entered the node is gone; the daemon itself dies with it, a moment later.
+        let socket = self.node.path(Path::new(SOCKET));
+        let gone = async {
+            while UnixStream::connect(&socket).await.is_ok() {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let waited = tokio::time::timeout(START_LIMIT, gone).await;
+        waited.map_err(|_| failed(std::io::ErrorKind::TimedOut.into()))
     }
 
     /// The process that stands for the daemon, as the simulator numbers processes.

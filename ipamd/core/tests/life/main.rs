@@ -1,4 +1,5 @@
-//! A node's life at random: pods come and go, calls fail, answers are lost, the daemon is killed at any step. The
+//! A node's life at random: pods come and go, calls overlap and fail, answers are lost, the daemon is killed at any
+//! step. The
 //! invariants of the core hold after each step, and when faults stop every pod is served and every target is met.
 
 #![allow(
@@ -13,8 +14,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipamd_core::action::{Action, Effect, Fault};
-use ipamd_core::address::{AddressCount, Block, Mac};
-use ipamd_core::id::{AttachmentKey, EniId, InstanceId, IntentId, Pod};
+use ipamd_core::address::{AddressCount, Mac};
+use ipamd_core::id::{AttachmentKey, EniId, InstanceId, Pod};
 use ipamd_core::instance::{Limits, Table};
 use ipamd_core::ledger::journal::{Entry, Present, decode, encode};
 use ipamd_core::ledger::outcome::Happening;
@@ -22,9 +23,14 @@ use ipamd_core::ledger::{AddRequest, Added, Ledger};
 use ipamd_core::moment::{Moment, Stamp};
 use ipamd_core::plan::{Situation, capacity, plan};
 use ipamd_core::policy::{DevicePolicy, Policy, WarmTarget};
-use ipamd_core::snapshot::{Node, Owner, SeenAttachment, SeenEni, Snapshot};
+use ipamd_core::snapshot::Node;
 use ipamd_core::snat::SnatPolicy;
 use proptest::prelude::*;
+
+mod cloud;
+mod rows;
+
+use cloud::Cloud;
 
 const COOLDOWN: Duration = Duration::from_secs(30);
 const DWELL: Duration = Duration::from_secs(60);
@@ -52,180 +58,6 @@ fn policy(warm: WarmTarget) -> Policy {
     }
 }
 
-/// As much of EC2 as the node meets, with every effect at once.
-struct Cloud {
-    enis: BTreeMap<EniId, SeenEni>,
-    tokens: BTreeMap<IntentId, EniId>,
-    next: u32,
-    per_eni: usize,
-    most_enis: usize,
-}
-
-impl Cloud {
-    fn new(limits: &Limits) -> Self {
-        let primary = SeenEni {
-            id: "eni-00000000".parse().unwrap(),
-            mac: Mac([2, 0, 0, 0, 0, 0]),
-            subnet: "subnet-01234567".parse().unwrap(),
-            primary_ip: Ipv4Addr::new(10, 0, 0, 4),
-            blocks: BTreeSet::new(),
-            attachment: Some(attachment(0)),
-            owner: Owner::Primary,
-        };
-        let per_eni = limits.pod_slots_per_eni() as usize;
-        let most_enis = limits.enis() as usize;
-        Self {
-            enis: [(primary.id.clone(), primary)].into(),
-            tokens: BTreeMap::new(),
-            next: 5,
-            per_eni,
-            most_enis,
-        }
-    }
-
-    fn address(&mut self) -> Ipv4Addr {
-        self.next += 1;
-        Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 0)) + self.next)
-    }
-
-    fn addresses(&mut self, count: AddressCount) -> BTreeSet<Block> {
-        (0..count.0).map(|_| Block::Secondary(self.address())).collect()
-    }
-
-    /// Does what the action says, as EC2 would.
-    fn execute(
-        &mut self,
-        action: &Action,
-        in_use: &BTreeSet<Ipv4Addr>,
-        now: Moment,
-    ) -> Result<Effect, Fault> {
-        match action {
-            Action::CreateEni(new) => Ok(Effect::Created(self.create(new.intent, new.addresses))),
-            Action::AttachEni {
-                eni, device_index, ..
-            } => self.attach(eni, *device_index),
-            Action::DeleteOnTermination { eni, .. } => {
-                let eni = self.enis.get_mut(eni).ok_or(Fault::Gone {
-                    what: eni.to_string(),
-                })?;
-                eni.attachment.as_mut().unwrap().delete_on_termination = true;
-                Ok(Effect::Done)
-            }
-            Action::AssignAddresses { eni, count } => {
-                let blocks = self.addresses(*count);
-                let eni = self.enis.get_mut(eni).unwrap();
-                assert!(
-                    eni.blocks.len() + blocks.len() <= self.per_eni,
-                    "invariant 5: too many on {}",
-                    eni.id
-                );
-                eni.blocks.extend(&blocks);
-                Ok(Effect::Assigned(
-                    blocks.into_iter().flat_map(Block::addresses).collect(),
-                ))
-            }
-            Action::UnassignAddresses { eni, addresses } => {
-                assert!(
-                    addresses.is_disjoint(in_use),
-                    "invariant 4: {addresses:?} given back while in use"
-                );
-                let eni = self.enis.get_mut(eni).unwrap();
-                eni.blocks
-                    .retain(|block| !block.addresses().any(|address| addresses.contains(&address)));
-                Ok(Effect::Done)
-            }
-            Action::DetachEni { eni, .. } => {
-                let eni = self.enis.get_mut(eni).ok_or(Fault::Gone {
-                    what: eni.to_string(),
-                })?;
-                assert_ne!(
-                    eni.owner,
-                    Owner::Primary,
-                    "invariant 6: the primary is never removed"
-                );
-                let addresses: BTreeSet<_> = eni.blocks.iter().flat_map(|block| block.addresses()).collect();
-                assert!(
-                    addresses.is_disjoint(in_use),
-                    "invariant 4: {} detached while in use",
-                    eni.id
-                );
-                eni.attachment = None;
-                Ok(Effect::Done)
-            }
-            Action::DeleteEni { eni } => {
-                let gone = self.enis.remove(eni).ok_or(Fault::Gone {
-                    what: eni.to_string(),
-                })?;
-                assert_eq!(gone.attachment, None);
-                Ok(Effect::Done)
-            }
-            Action::ReadEni { eni } => Ok(Effect::Read(self.enis.get(eni).cloned())),
-            Action::ReadAll { .. } => Ok(Effect::ReadAll(Snapshot {
-                at: now,
-                enis: self.enis.clone(),
-            })),
-        }
-    }
-
-    fn create(&mut self, intent: IntentId, addresses: AddressCount) -> SeenEni {
-        if let Some(known) = self.tokens.get(&intent) {
-            return self.enis[known].clone();
-        }
-        let number = self.next;
-        let eni = SeenEni {
-            id: format!("eni-{number:08x}").parse().unwrap(),
-            mac: Mac([2, 0, 0, 0, (number >> 8) as u8, number as u8]),
-            subnet: "subnet-01234567".parse().unwrap(),
-            primary_ip: self.address(),
-            blocks: self.addresses(addresses),
-            attachment: None,
-            owner: Owner::Ours(Some(intent)),
-        };
-        self.tokens.insert(intent, eni.id.clone());
-        self.enis.insert(eni.id.clone(), eni.clone());
-        eni
-    }
-
-    fn attach(&mut self, eni: &EniId, index: u32) -> Result<Effect, Fault> {
-        let attached: Vec<_> = self
-            .enis
-            .values()
-            .filter_map(|eni| eni.attachment.as_ref())
-            .collect();
-        if attached.len() >= self.most_enis {
-            return Err(Fault::Limit {
-                code: "AttachmentLimitExceeded".to_owned(),
-            });
-        }
-        if attached.iter().any(|attachment| attachment.device_index == index) {
-            return Err(Fault::Stale {
-                code: "index taken".to_owned(),
-            });
-        }
-        let eni = self.enis.get_mut(eni).ok_or(Fault::Gone {
-            what: eni.to_string(),
-        })?;
-        if eni.attachment.is_some() {
-            return Err(Fault::Stale {
-                code: "InvalidNetworkInterface.InUse".to_owned(),
-            });
-        }
-        eni.attachment = Some(attachment(index));
-        Ok(Effect::Attached(eni.attachment.clone().unwrap().id))
-    }
-}
-
-fn attachment(index: u32) -> SeenAttachment {
-    SeenAttachment {
-        id: format!("eni-attach-{index:08x}").parse().unwrap(),
-        instance: instance(),
-        device_index: index,
-        network_card: 0,
-        delete_on_termination: index == 0,
-        detaching: false,
-    }
-}
-
 /// The node with its cloud, its journal and the pods that believe to have an address.
 struct Life {
     limits: &'static Limits,
@@ -237,6 +69,14 @@ struct Life {
     freed: BTreeMap<Ipv4Addr, Moment>,
     now: Moment,
     seed: u64,
+    /// Calls that have begun, and once EC2 has done them what it answered.
+    flights: Vec<Flight>,
+}
+
+struct Flight {
+    action: Action,
+    begun: Moment,
+    answer: Option<Result<Effect, Fault>>,
 }
 
 /// How the call goes.
@@ -254,7 +94,14 @@ enum Step {
     Add(u32),
     Delete(u32),
     Wait(u64),
+    /// Plans, and makes each call at once.
     Plan(Call),
+    /// Plans, and leaves the calls under way.
+    Begin,
+    /// EC2 does one of the calls under way.
+    Execute(usize, Call),
+    /// One of its answers arrives.
+    Land(usize),
     Kill,
 }
 
@@ -271,6 +118,7 @@ impl Life {
             freed: BTreeMap::new(),
             now: Moment(Duration::from_secs(10)),
             seed: 1,
+            flights: Vec::new(),
         };
         life.ledger.handle_node(node());
         life.sync();
@@ -304,6 +152,9 @@ impl Life {
             Step::Delete(pod) => self.delete(pod),
             Step::Wait(seconds) => self.now = self.now.after(Duration::from_secs(seconds)),
             Step::Plan(call) => self.plan(call),
+            Step::Begin => self.begin(),
+            Step::Execute(which, call) => self.execute(which, call),
+            Step::Land(which) => self.land(which),
             Step::Kill => self.kill(),
         }
         self.kernel();
@@ -356,6 +207,21 @@ impl Life {
     }
 
     fn plan(&mut self, call: Call) {
+        let before = self.flights.len();
+        self.begin();
+        for flight in self.flights.split_off(before) {
+            if call == Call::KilledBefore {
+                return self.kill();
+            }
+            let answer = self.answer(&flight, call);
+            if call == Call::KilledAfter {
+                return self.kill();
+            }
+            self.hear(&flight.action, answer);
+        }
+    }
+
+    fn begin(&mut self) {
         let plan = plan(&Situation {
             policy: &self.policy,
             limits: self.limits,
@@ -369,35 +235,57 @@ impl Life {
         for action in plan.actions {
             self.ledger.handle_begin(&action);
             self.sync();
-            if call == Call::KilledBefore {
-                return self.kill();
-            }
-            let outcome = match call {
-                Call::Throttled => Err(Fault::Wait {
-                    code: "RequestLimitExceeded".to_owned(),
-                }),
-                _ => self.cloud.execute(&action, &self.in_use(), self.now),
-            };
-            let outcome = match call {
-                Call::KilledAfter => return self.kill(),
-                Call::AnswerLost => Err(Fault::Unknown {
-                    reason: "timed out".to_owned(),
-                }),
-                _ => outcome,
-            };
-            self.seed += 1;
-            self.ledger.handle_outcome(
-                &action,
-                outcome,
-                Happening {
-                    now: self.now,
-                    seed: self.seed,
-                },
-            );
-            self.sync();
+            self.flights.push(Flight {
+                action,
+                begun: self.now,
+                answer: None,
+            });
         }
     }
 
+    fn execute(&mut self, which: usize, call: Call) {
+        let mut open = (0..self.flights.len()).filter(|place| self.flights[*place].answer.is_none());
+        if let Some(place) = open.nth(which) {
+            let mut flight = self.flights.remove(place);
+            flight.answer = Some(self.answer(&flight, call));
+            self.flights.insert(place, flight);
+        }
+    }
+
+    fn land(&mut self, which: usize) {
+        let mut places = (0..self.flights.len()).filter(|place| self.flights[*place].answer.is_some());
+        if let Some(place) = places.nth(which) {
+            let flight = self.flights.remove(place);
+            self.hear(&flight.action, flight.answer.unwrap());
+        }
+    }
+
+    /// What EC2 does and what the daemon will hear of it.
+    fn answer(&mut self, flight: &Flight, call: Call) -> Result<Effect, Fault> {
+        if call == Call::Throttled {
+            return Err(Fault::Wait {
+                code: "RequestLimitExceeded".to_owned(),
+            });
+        }
+        let in_use = self.in_use();
+        let answer = self.cloud.execute(&flight.action, &in_use, flight.begun);
+        if call == Call::AnswerLost {
+            return Err(Fault::Unknown {
+                reason: "timed out".to_owned(),
+            });
+        }
+        answer
+    }
+
+    fn hear(&mut self, action: &Action, answer: Result<Effect, Fault>) {
+        self.seed += 1;
+        let happening = Happening {
+            now: self.now,
+            seed: self.seed,
+        };
+        self.ledger.handle_outcome(action, answer, happening);
+        self.sync();
+    }
     /// What the plan adds to what is on record fits the instance type.
     fn check_limits(&self, actions: &[Action]) {
         let new = |action: &&Action| matches!(action, Action::CreateEni(new) if !self.ledger.intents().contains_key(&new.intent));
@@ -423,6 +311,7 @@ impl Life {
             cooldown: COOLDOWN,
         };
         self.ledger = Ledger::restore(self.journal.clone(), &present);
+        self.flights.clear();
         let again: Vec<u32> = self
             .pods
             .iter()
@@ -458,6 +347,10 @@ impl Life {
 
     /// Without faults everything comes to rest: every pod is served, targets are met, the plan is empty.
     fn settle(&mut self) {
+        while !self.flights.is_empty() {
+            self.step(Step::Execute(0, Call::Works));
+            self.step(Step::Land(0));
+        }
         for _ in 0..400 {
             self.step(Step::Plan(Call::Works));
             self.step(Step::Wait(1));
@@ -552,11 +445,19 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Call::KilledBefore),
         1 => Just(Call::KilledAfter),
     ];
+    let answer = prop_oneof![
+        4 => Just(Call::Works),
+        1 => Just(Call::Throttled),
+        1 => Just(Call::AnswerLost),
+    ];
     let step = prop_oneof![
         4 => (0..14_u32).prop_map(Step::Add),
         3 => (0..14_u32).prop_map(Step::Delete),
-        2 => (1..40_u64).prop_map(Step::Wait),
+        2 => prop_oneof![9 => 1..40_u64, 1 => Just(3600)].prop_map(Step::Wait),
         5 => call.prop_map(Step::Plan),
+        3 => Just(Step::Begin),
+        3 => (0..3_usize, answer).prop_map(|(which, call)| Step::Execute(which, call)),
+        3 => (0..3_usize).prop_map(Step::Land),
         1 => Just(Step::Kill),
     ];
     proptest::collection::vec(step, 1..80)
@@ -573,89 +474,4 @@ proptest! {
         }
         life.settle();
     }
-}
-
-/// The worked numbers of the peer's documentation, reached by planning: t3.small, 3 ENIs of 3 addresses.
-#[test]
-fn steady_states_are_the_peers() {
-    let ips = |warm, minimum| WarmTarget::Addresses {
-        warm: AddressCount(warm),
-        minimum: AddressCount(minimum),
-    };
-    for (warm, pods, expected) in [
-        (WarmTarget::Enis(1), 0, (1, 3)),
-        (WarmTarget::Enis(1), 5, (3, 9)),
-        (ips(1, 1), 0, (1, 1)),
-        (ips(1, 1), 5, (2, 6)),
-        (ips(2, 5), 0, (2, 5)),
-        (ips(2, 5), 5, (3, 7)),
-    ] {
-        let mut life = Life::new(warm);
-        (0..pods).for_each(|pod| life.step(Step::Add(pod)));
-        life.settle();
-        assert_eq!(life.totals(), expected, "{warm:?} with {pods} pods");
-        (0..pods).for_each(|pod| life.step(Step::Delete(pod)));
-        life.settle();
-        let mut fresh = Life::new(warm);
-        fresh.settle();
-        assert_eq!(
-            life.totals(),
-            fresh.totals(),
-            "{warm:?}: as before, after {pods} pods went"
-        );
-    }
-}
-
-#[test]
-fn after_a_reboot_all_pods_are_gone_and_their_addresses_rest() {
-    let mut life = Life::new(WarmTarget::Enis(1));
-    life.step(Step::Add(1));
-    life.settle();
-    let address = life.in_use().into_iter().next().unwrap();
-    let present = Present {
-        boot_id: "two".to_owned(),
-        at: life.stamp(),
-        cooldown: COOLDOWN,
-    };
-    let ledger = Ledger::restore(life.journal.clone(), &present);
-    assert!(ledger.leases().is_empty());
-    assert!(!ledger.is_free(address, life.now) && ledger.is_free(address, life.now.after(COOLDOWN)));
-}
-
-#[test]
-fn a_compacted_journal_restores_the_same() {
-    let mut life = Life::new(WarmTarget::Enis(1));
-    (0..6).for_each(|pod| life.step(Step::Add(pod)));
-    life.settle();
-    life.step(Step::Delete(3));
-    let present = Present {
-        boot_id: BOOT.to_owned(),
-        at: life.stamp(),
-        cooldown: COOLDOWN,
-    };
-    let long = Ledger::restore(life.journal.clone(), &present);
-    let bytes = life
-        .ledger
-        .entries(BOOT, life.now)
-        .iter()
-        .flat_map(|entry| encode(entry).unwrap())
-        .collect::<Vec<u8>>();
-    let short = Ledger::restore(decode(&bytes).entries, &present);
-    assert_eq!(long.entries(BOOT, life.now), short.entries(BOOT, life.now));
-}
-
-#[test]
-fn a_repeated_add_gets_the_same_answer_and_the_line_is_bounded() {
-    let mut life = Life::new(WarmTarget::Enis(1));
-    life.settle();
-    let add = |life: &mut Life, pod| {
-        life.ledger
-            .add(request(pod), &life.policy.clone(), AddressCount(2), life.now)
-    };
-    let Added::Given(first) = add(&mut life, 1).unwrap() else {
-        panic!("there is a free address")
-    };
-    assert_eq!(add(&mut life, 1).unwrap(), Added::Again(first));
-    let outcomes: Vec<bool> = (2..20).map(|pod| add(&mut life, pod).is_ok()).collect();
-    assert!(outcomes.contains(&false), "the line has an end");
 }

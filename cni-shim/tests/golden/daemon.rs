@@ -1,0 +1,195 @@
+//! A stand-in for the daemon: answers as it is told, and notes what it was asked.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use ipamd_core::id::{AttachmentKey, Pod};
+use ipamd_core::net::diff::NetOp;
+use ipamd_core::net::pod::{self, PodWiring, WiringFacts};
+use proto::v1;
+use proto::v1::ipam_server::{Ipam, IpamServer};
+use tokio::net::UnixListener;
+use tokio::sync::oneshot;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Request, Response, Status};
+
+/// The node's address.
+pub(crate) const NODE: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
+
+/// What the daemon is told to answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Answer {
+    /// This wiring.
+    Wiring(PodWiring),
+    /// Nothing is on record.
+    Nothing,
+    /// No, with a stable code and the next step.
+    Refusal(Code, u32, &'static str, &'static str),
+}
+
+#[derive(Debug)]
+struct Heart {
+    answer: Answer,
+    asked: Vec<String>,
+}
+
+/// Ends when dropped.
+pub(crate) struct Daemon {
+    heart: Arc<Mutex<Heart>>,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Daemon {
+    /// Serves the example's wiring on a node that has its address.
+    pub(crate) fn serve() -> Self {
+        let heart = Arc::new(Mutex::new(Heart {
+            answer: Answer::Wiring(wiring()),
+            asked: Vec::new(),
+        }));
+        let (end, ended) = oneshot::channel();
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let service = Service(heart.clone());
+        let thread = std::thread::spawn(move || {
+            block_on(async {
+                give_the_node_its_address().await;
+                let socket = Path::new(proto::SOCKET);
+                std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
+                let listener = UnixListenerStream::new(UnixListener::bind(socket).unwrap());
+                ready.send(()).unwrap();
+                let router = tonic::transport::Server::builder().add_service(IpamServer::new(service));
+                let until = async { drop(ended.await) };
+                router
+                    .serve_with_incoming_shutdown(listener, until)
+                    .await
+                    .unwrap();
+                std::fs::remove_file(socket).unwrap();
+            });
+        });
+        is_ready.recv().unwrap();
+        Self {
+            heart,
+            end: Some(end),
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn will_answer(&self, answer: Answer) {
+        self.heart.lock().unwrap().answer = answer;
+    }
+
+    /// What was asked since the last look, in order.
+    pub(crate) fn was_asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.heart.lock().unwrap().asked)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        let ended = self.thread.take().map(JoinHandle::join);
+        if let Some(Err(panic)) = ended
+            && !std::thread::panicking()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+/// What the daemon answers unless told otherwise.
+pub(crate) fn wiring() -> PodWiring {
+    wiring_of("c1", Ipv4Addr::new(10, 0, 1, 30))
+}
+
+/// The wiring of a container of the pod default/web-0.
+pub(crate) fn wiring_of(container: &str, address: Ipv4Addr) -> PodWiring {
+    let key = AttachmentKey {
+        container: container.parse().unwrap(),
+        interface: "eth0".parse().unwrap(),
+        network: "aws-cni".parse().unwrap(),
+    };
+    let pod = Pod {
+        namespace: "default".parse().unwrap(),
+        name: "web-0".parse().unwrap(),
+    };
+    let facts = WiringFacts {
+        veth_prefix: "eni",
+        mtu_bytes: 9001,
+        node_address: NODE,
+    };
+    pod::wiring(&key, &pod, address, facts).unwrap()
+}
+
+/// Runs async code to its end on this thread.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(work)
+}
+
+async fn give_the_node_its_address() {
+    let routing = hostnet::Routing::open().unwrap();
+    let loopback = routing.link_by_name("lo").await.unwrap().unwrap().index;
+    let address = ipnet::Ipv4Net::from(NODE);
+    for op in [
+        NetOp::SetUp { index: loopback },
+        NetOp::AddAddress {
+            index: loopback,
+            address,
+        },
+    ] {
+        hostnet::apply::apply(&routing, op).await.unwrap();
+    }
+}
+
+struct Service(Arc<Mutex<Heart>>);
+
+impl Service {
+    fn answer(&self, verb: &str, attachment: Option<v1::Attachment>) -> Result<Option<v1::Wiring>, Status> {
+        let mut heart = self.0.lock().unwrap();
+        let attachment = attachment.unwrap_or_default();
+        heart.asked.push(format!(
+            "{verb} {}/{}/{}",
+            attachment.network, attachment.container_id, attachment.interface
+        ));
+        match &heart.answer {
+            Answer::Wiring(wiring) => Ok(Some(wiring.into())),
+            Answer::Nothing => Ok(None),
+            Answer::Refusal(kind, code, reason, next) => {
+                let mut status = Status::new(*kind, *reason);
+                let metadata = status.metadata_mut();
+                metadata.insert(proto::CODE, MetadataValue::from(*code));
+                metadata.insert(proto::NEXT_STEP, MetadataValue::from_static(next));
+                Err(status)
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Ipam for Service {
+    async fn add(&self, request: Request<v1::AddRequest>) -> Result<Response<v1::AddReply>, Status> {
+        let wiring = self.answer("add", request.into_inner().attachment)?;
+        Ok(Response::new(v1::AddReply { wiring }))
+    }
+
+    async fn del(&self, request: Request<v1::DelRequest>) -> Result<Response<v1::DelReply>, Status> {
+        let wiring = self.answer("del", request.into_inner().attachment)?;
+        Ok(Response::new(v1::DelReply { wiring }))
+    }
+
+    async fn check(&self, request: Request<v1::CheckRequest>) -> Result<Response<v1::CheckReply>, Status> {
+        let wiring = self.answer("check", request.into_inner().attachment)?;
+        Ok(Response::new(v1::CheckReply { wiring }))
+    }
+
+    async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
+        Err(Status::unimplemented("not part of these tests"))
+    }
+
+    async fn explain(&self, _: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainReply>, Status> {
+        Err(Status::unimplemented("not part of these tests"))
+    }
+}

@@ -1,0 +1,101 @@
+//! The daemon's side towards the kernel: when to look, what to do with what was found, and the slow pass that catches
+//! whatever no event told of.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ipamd_core::moment::Moment;
+use netlink::events::Changed;
+
+use super::{Daemon, SLOW_PASS, clock};
+use crate::tombstones::{self, Tombstone};
+
+/// Between a kernel event and the look: a burst is one look, and repair stays within a second.
+const KERNEL_DELAY: Duration = Duration::from_millis(300);
+
+/// While an ENI's device is awaited: events do the waking, this catches one that was lost.
+const DEVICE_DELAY: Duration = Duration::from_secs(2);
+
+impl Daemon<'_> {
+    pub(super) fn handle_kernel_change(&mut self, changed: Changed) {
+        let now = clock::now();
+        let of_firewall = matches!(changed, Changed::Firewall | Changed::Everything);
+        if of_firewall && let Err(error) = self.kernel.handle_firewall_change() {
+            self.note_trouble(&error);
+        }
+        let awaited = self
+            .ledger
+            .enis()
+            .values()
+            .any(|record| record.serves() && record.served.is_empty());
+        let delay = if awaited && changed == Changed::Links {
+            Duration::ZERO
+        } else {
+            KERNEL_DELAY
+        };
+        let due = now.after(delay);
+        self.kernel_due = Some(self.kernel_due.map_or(due, |already| already.min(due)));
+    }
+
+    pub(super) async fn slow_pass(&mut self, now: Moment) {
+        if now < self.slow_due {
+            return;
+        }
+        self.slow_due = now.after(SLOW_PASS);
+        self.kernel_due = Some(now);
+        self.drain_tombstones();
+        if let Err(error) = self.kernel.reap().await {
+            self.note_trouble(&error);
+        }
+    }
+
+    /// Releases what DELs recorded while nobody listened; the records go once the journal holds the releases.
+    pub(super) fn drain_tombstones(&mut self) {
+        let tombstones = tombstones::read(Path::new(proto::RELEASED));
+        for tombstone in &tombstones {
+            let known = self
+                .ledger
+                .release(&tombstone.key, &self.config.policy, clock::stamp())
+                .is_some();
+            tracing::info!(attachment = %tombstone.key, known, "released, as recorded");
+        }
+        if self.write() {
+            tombstones.iter().for_each(Tombstone::remove);
+        }
+    }
+
+    pub(super) async fn make_kernel(&mut self, now: Moment) {
+        if self.kernel_due.is_none_or(|due| due > now) {
+            return;
+        }
+        self.kernel_due = None;
+        let (Some(wanted), Some(node)) = (self.ledger.wanted(&self.config.policy), self.ledger.node()) else {
+            return;
+        };
+        match self.kernel.make(&wanted, &self.config.policy, node).await {
+            Ok(pass) => {
+                self.ledger.handle_served(&pass.served);
+                self.trouble = None;
+                if pass.changes > 0 {
+                    tracing::info!(changes = pass.changes, "kernel made as wanted");
+                    // Looked at once more: what did not stick shows as another change.
+                    self.kernel_due = Some(now.after(KERNEL_DELAY));
+                } else if pass.incomplete {
+                    self.kernel_due = Some(now.after(DEVICE_DELAY));
+                }
+            }
+            Err(error) => {
+                self.note_trouble(&error);
+                self.kernel_due = Some(now.after(KERNEL_DELAY));
+            }
+        }
+    }
+
+    pub(super) fn note_trouble(&mut self, error: &hostnet::Error) {
+        let cause = std::error::Error::source(error)
+            .map(|cause| format!(": {cause}"))
+            .unwrap_or_default();
+        tracing::error!(%error, cause, "the kernel refused");
+        self.trouble = Some(format!("{error}{cause}"));
+    }
+}
