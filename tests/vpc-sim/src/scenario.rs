@@ -31,9 +31,6 @@ pub struct Scenario {
     /// The CNI plugin that wires pods; needs the daemon.
     #[serde(default)]
     pub cni_shim: Option<PathBuf>,
-    /// The plugin's configuration, as on a node in `/etc/cni/net.d`.
-    #[serde(default)]
-    pub conflist: Option<PathBuf>,
     /// Settings of every node's daemon.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -126,11 +123,7 @@ impl Scenario {
         })?;
         let mut scenario = Self::parse(&text)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        for program in [
-            &mut scenario.ipamd,
-            &mut scenario.cni_shim,
-            &mut scenario.conflist,
-        ] {
+        for program in [&mut scenario.ipamd, &mut scenario.cni_shim] {
             if let Some(relative) = program {
                 let joined = folder.join(&*relative);
                 *program = Some(std::path::absolute(&joined).unwrap_or(joined));
@@ -144,11 +137,10 @@ impl Scenario {
     /// # Errors
     /// What is missing.
     pub fn check_programs(&self) -> Result<(), Error> {
-        let missing = match (&self.ipamd, &self.cni_shim, &self.conflist) {
-            (None, Some(_), _) => "the CNI plugin needs ipamd; name the daemon too",
-            (_, None, Some(_)) => "a conflist needs the CNI plugin; name cni_shim too",
-            _ => return Ok(()),
-        };
+        if self.ipamd.is_some() || self.cni_shim.is_none() {
+            return Ok(());
+        }
+        let missing = "the CNI plugin needs ipamd; name the daemon too";
         Err(Error::Faults(vec![missing.to_owned()]))
     }
 

@@ -47,7 +47,7 @@ pub struct Up {
     pub ipamd: Option<PathBuf>,
     /// The CNI plugin, above the scenario's.
     pub cni_shim: Option<PathBuf>,
-    /// The plugin's conflist, above the scenario's.
+    /// The plugin's conflist; without it the plugin gets what an EKS node's says.
     pub conflist: Option<PathBuf>,
     /// The seed, above the scenario's.
     pub seed: Option<u64>,
@@ -67,6 +67,11 @@ pub enum Error {
         /// Where.
         path: PathBuf,
     },
+    /// A conflist is for a plugin.
+    #[error(
+        "--conflist configures the CNI plugin, and there is none; name it with --cni-shim or in the scenario"
+    )]
+    NoPlugin,
     /// There is no place for the run.
     #[error(transparent)]
     Folder(#[from] folder::Error),
@@ -150,7 +155,6 @@ impl Up {
         for (flag, setting) in [
             (&self.ipamd, &mut scenario.ipamd),
             (&self.cni_shim, &mut scenario.cni_shim),
-            (&self.conflist, &mut scenario.conflist),
         ] {
             if let Some(path) = flag {
                 *setting = Some(std::path::absolute(path).map_err(stream("find the current directory"))?);
@@ -163,8 +167,17 @@ impl Up {
                 return Err(Error::Program { what, path });
             }
         }
-        plugin(&scenario)?;
+        self.plugin(&scenario)?;
         Ok(scenario)
+    }
+
+    fn plugin(&self, scenario: &Scenario) -> Result<Option<Plugin>, Error> {
+        match (&scenario.cni_shim, &self.conflist) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(Error::NoPlugin),
+            (Some(program), None) => Ok(Some(Plugin::plain(program))),
+            (Some(program), Some(conflist)) => Ok(Some(Plugin::of(program, conflist)?)),
+        }
     }
 
     /// Starts the run in the background with these arguments of this program, and returns when all is up. What
@@ -215,7 +228,7 @@ impl Up {
             try_join_all(machines.map(|machine| machine.start_ipamd(ipamd, &[]))).await?;
             story.say("ipamd runs on all nodes.");
         }
-        let console = Arc::new(Console::new(vpc, plugin(&scenario)?, story)?);
+        let console = Arc::new(Console::new(vpc, self.plugin(&scenario)?, story)?);
         story.say(&format!("up; end it with `vpc-sim down --name {}`.", self.name));
         if background {
             say_up().map_err(stream("say that all is up"))?;
@@ -227,14 +240,6 @@ impl Up {
             () = crate::serve::told_to_end() => story.say("down, by a signal."),
         }
         Ok(())
-    }
-}
-
-fn plugin(scenario: &Scenario) -> Result<Option<Plugin>, pod::Error> {
-    match (&scenario.cni_shim, &scenario.conflist) {
-        (None, _) => Ok(None),
-        (Some(program), None) => Ok(Some(Plugin::plain(program))),
-        (Some(program), Some(conflist)) => Plugin::of(program, conflist).map(Some),
     }
 }
 
