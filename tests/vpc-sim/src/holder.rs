@@ -117,6 +117,15 @@ pub enum Error {
 /// # Errors
 /// When the world cannot be made; the error says what to enable.
 pub fn enter_world() -> Result<World, Error> {
+    enter_world_then(|| ())
+}
+
+/// As [`enter_world`]; in the starter `ended` runs when the world is gone, just before the process ends. It sees the
+/// world's file systems, not the machine's, but for what it holds open.
+///
+/// # Errors
+/// As [`enter_world`].
+pub fn enter_world_then(ended: impl FnOnce()) -> Result<World, Error> {
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let arguments: Vec<OsString> = arguments.collect();
@@ -133,6 +142,7 @@ pub fn enter_world() -> Result<World, Error> {
         });
     }
     let code = starter::run(&program, &arguments)?;
+    ended();
     std::process::exit(code);
 }
 

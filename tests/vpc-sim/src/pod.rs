@@ -99,6 +99,15 @@ impl Plugin {
         })
     }
 
+    /// A plugin that needs no configuration of its own, spoken to as by an EKS node's conflist.
+    #[must_use]
+    pub fn plain(program: &Path) -> Self {
+        Self {
+            program: program.to_owned(),
+            conf: json!({"cniVersion": "0.4.0", "name": "aws-cni", "type": "aws-cni"}),
+        }
+    }
+
     /// What it gets on standard input.
     #[must_use]
     pub fn conf(&self) -> &Value {

@@ -1,6 +1,6 @@
 //! A scenario: a VPC, its subnets and nodes, and how EC2 behaves, as YAML. Errors name the line and the remedy.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
@@ -104,7 +104,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// It is no scenario: the message names line and column.
-    #[error("{0}; the schema is tests/vpc-sim/src/scenario.schema.json")]
+    #[error("{0}; what may be there says tests/vpc-sim/src/scenario.schema.json")]
     Syntax(serde_yaml_ng::Error),
     /// It contradicts itself.
     #[error("{}", .0.join("\n"))]
@@ -112,7 +112,7 @@ pub enum Error {
 }
 
 impl Scenario {
-    /// Reads and checks a file.
+    /// Reads and checks a file. Paths in it are relative to where it is.
     ///
     /// # Errors
     /// Every fault at once.
@@ -121,7 +121,27 @@ impl Scenario {
             path: path.to_owned(),
             source,
         })?;
-        Self::parse(&text)
+        let mut scenario = Self::parse(&text)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for program in [&mut scenario.ipamd, &mut scenario.cni_shim] {
+            if let Some(relative) = program {
+                let joined = folder.join(&*relative);
+                *program = Some(std::path::absolute(&joined).unwrap_or(joined));
+            }
+        }
+        Ok(scenario)
+    }
+
+    /// Whether what wires pods is complete, once the command line has had its say.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn check_programs(&self) -> Result<(), Error> {
+        if self.ipamd.is_some() || self.cni_shim.is_none() {
+            return Ok(());
+        }
+        let missing = "the CNI plugin needs ipamd; name the daemon too";
+        Err(Error::Faults(vec![missing.to_owned()]))
     }
 
     /// Reads and checks a text.
@@ -139,51 +159,62 @@ impl Scenario {
     }
 
     fn faults(&self, text: &str) -> Vec<String> {
-        let mut faults = Vec::new();
-        let mut complain = |what: &str, remedy: &str| {
-            let line = text
-                .lines()
-                .position(|line| line.contains(what))
-                .map_or(0, |line| line + 1);
-            faults.push(format!("line {line}: {what}: {remedy}"));
+        let mut faults = Faults {
+            text,
+            found: Vec::new(),
         };
-        let mut names = BTreeSet::new();
-        for subnet in &self.subnets {
+        if !SIZES.contains(&self.vpc.prefix_len()) {
+            let line = line_of_key(text, "vpc").unwrap_or(1);
+            faults.add(line, &self.vpc.to_string(), "a VPC is a /16 to /28");
+        }
+        self.subnet_faults(&mut faults);
+        self.node_faults(&mut faults);
+        faults.found
+    }
+
+    fn subnet_faults(&self, faults: &mut Faults<'_>) {
+        for (index, subnet) in self.subnets.iter().enumerate() {
+            let cidr = subnet.cidr.to_string();
+            let mut complain = |what: &str, remedy: &str| faults.in_item("subnets", index, what, remedy);
             if !self.vpc.contains(&subnet.cidr) {
                 complain(
-                    &subnet.cidr.to_string(),
+                    &cidr,
                     &format!("is outside the VPC; choose a part of {}", self.vpc),
                 );
             }
-            if !(16..=28).contains(&subnet.cidr.prefix_len()) {
-                complain(&subnet.cidr.to_string(), "a subnet is a /16 to /28");
+            if !SIZES.contains(&subnet.cidr.prefix_len()) {
+                complain(&cidr, "a subnet is a /16 to /28");
             }
-            if !names.insert(&subnet.name) {
+            let earlier = self.subnets.get(..index).unwrap_or_default();
+            if earlier.iter().any(|other| other.name == subnet.name) {
                 complain(&subnet.name, "two subnets have this name; rename one");
             }
-        }
-        for (index, subnet) in self.subnets.iter().enumerate() {
-            let earlier = self.subnets.iter().take(index);
-            if earlier
-                .clone()
-                .any(|other| other.cidr.contains(&subnet.cidr) || subnet.cidr.contains(&other.cidr))
-            {
-                complain(
-                    &subnet.cidr.to_string(),
-                    "overlaps another subnet; choose a free part of the VPC",
-                );
+            let overlaps =
+                |other: &Subnet| other.cidr.contains(&subnet.cidr) || subnet.cidr.contains(&other.cidr);
+            if earlier.iter().any(overlaps) {
+                complain(&cidr, "overlaps another subnet; choose a free part of the VPC");
             }
         }
-        let mut hosts = BTreeSet::new();
-        for node in &self.nodes {
-            if !names.contains(&node.subnet) {
+    }
+
+    fn node_faults(&self, faults: &mut Faults<'_>) {
+        for (index, node) in self.nodes.iter().enumerate() {
+            let mut complain = |what: &str, remedy: &str| faults.in_item("nodes", index, what, remedy);
+            if !self.subnets.iter().any(|subnet| subnet.name == node.subnet) {
                 complain(
                     &node.subnet,
                     &format!("node {} names no subnet of this scenario; add it", node.name),
                 );
             }
-            if !hosts.insert(&node.name) {
+            let earlier = self.nodes.get(..index).unwrap_or_default();
+            if earlier.iter().any(|other| other.name == node.name) {
                 complain(&node.name, "two nodes have this name; rename one");
+            }
+            if !is_host_name(&node.name) {
+                complain(
+                    &node.name,
+                    "is no host name; use 1 to 63 lower-case letters, digits and dashes, and not \"internet\"",
+                );
             }
             if node.rp_filter > 2 {
                 complain(&format!("rp_filter: {}", node.rp_filter), "choose 0, 1 or 2");
@@ -191,67 +222,73 @@ impl Scenario {
             if node.instance_type.parse::<InstanceType>().is_err() {
                 complain(
                     &node.instance_type,
-                    "is no known instance type; `max-pods --all` lists them",
+                    "is no known instance type; tests/vpc-sim/data/instance_types.csv has those that are",
                 );
             }
         }
-        if self.cni_shim.is_some() && self.ipamd.is_none() {
-            complain("cni_shim", "needs ipamd; name the daemon too");
-        }
-        faults
     }
+}
+
+/// How large VPCs and subnets may be (AWS documentation, "Subnet sizing").
+const SIZES: std::ops::RangeInclusive<u8> = 16..=28;
+
+/// A label of RFC 1123, which also names files of the run; the internet's name is taken.
+fn is_host_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(plain) && name != "internet"
+}
+
+/// The faults found so far, with the text for their lines.
+struct Faults<'a> {
+    text: &'a str,
+    found: Vec<String>,
+}
+
+impl Faults<'_> {
+    fn add(&mut self, line: usize, what: &str, remedy: &str) {
+        self.found.push(format!("line {line}: {what}: {remedy}"));
+    }
+
+    /// A fault of the n-th item of a list.
+    fn in_item(&mut self, list: &str, index: usize, what: &str, remedy: &str) {
+        let line = line_of_item(self.text, list, index, what).unwrap_or(1);
+        self.add(line, what, remedy);
+    }
+}
+
+/// The line of a key of the scenario itself, counted from 1.
+fn line_of_key(text: &str, key: &str) -> Option<usize> {
+    let is_key = |line: &str| {
+        line.strip_prefix(key)
+            .is_some_and(|rest| rest.trim_start().starts_with(':'))
+    };
+    text.lines().position(is_key).map(|line| line + 1)
+}
+
+/// The line of the n-th item of a list that says `what`, or where the item begins; for a list that is written on one
+/// line, that line.
+fn line_of_item(text: &str, list: &str, index: usize, what: &str) -> Option<usize> {
+    let key = line_of_key(text, list)?;
+    let begins = |line: &str| line.trim_start().starts_with("- ").then(|| indent(line));
+    let below: Vec<&str> = text.lines().skip(key).collect();
+    let first = below.iter().find_map(|line| begins(line));
+    let mut starts = below
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| first.is_some() && begins(line) == first)
+        .map(|(number, _)| number)
+        .skip(index);
+    let Some(start) = starts.next() else {
+        return Some(key);
+    };
+    let end = starts.next().unwrap_or(below.len());
+    let said = (start..end).find(|number| below.get(*number).is_some_and(|line| line.contains(what)));
+    Some(key + 1 + said.unwrap_or(start))
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start().len()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = "
-subnets:
-  - {name: a, cidr: 10.0.0.0/20, zone: us-east-1a}
-nodes:
-  - {name: n1, type: t3.medium, subnet: a}
-";
-
-    #[test]
-    fn defaults_fill_what_is_left_out() {
-        let scenario = Scenario::parse(GOOD).unwrap();
-        assert_eq!(
-            (scenario.seed, scenario.vpc.to_string().as_str()),
-            (1, "10.0.0.0/16")
-        );
-        assert_eq!((scenario.ec2, scenario.nodes[0].rp_filter), (Pace::Brisk, 2));
-    }
-
-    #[test]
-    fn syntax_errors_name_their_line() {
-        let error = Scenario::parse("subnets: []\nnodes: []\ncolour: blue\n").unwrap_err();
-        assert!(error.to_string().contains("line 3"), "{error}");
-    }
-
-    #[test]
-    fn every_contradiction_is_named_with_its_line_and_remedy() {
-        let error = Scenario::parse(
-            "
-subnets:
-  - {name: a, cidr: 10.0.0.0/20, zone: us-east-1a}
-  - {name: b, cidr: 10.0.1.0/24, zone: us-east-1a}
-  - {name: c, cidr: 192.168.0.0/24, zone: us-east-1a}
-nodes:
-  - {name: n1, type: t9.huge, subnet: d, rp_filter: 7}
-",
-        )
-        .unwrap_err()
-        .to_string();
-        for words in [
-            "line 4: 10.0.1.0/24: overlaps",
-            "line 5",
-            "outside the VPC",
-            "t9.huge",
-            "add it",
-            "rp_filter: 7",
-        ] {
-            assert!(error.contains(words), "{words}: {error}");
-        }
-    }
-}
+mod tests;

@@ -99,7 +99,8 @@ fn announce(out: &mut impl Write, address: SocketAddr, model: &Model) -> io::Res
     out.flush()
 }
 
-async fn told_to_end() {
+/// Waits for SIGINT or SIGTERM.
+pub(crate) async fn told_to_end() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return std::future::pending().await;

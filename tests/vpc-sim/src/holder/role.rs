@@ -100,12 +100,16 @@ fn starter_lives() -> bool {
 }
 
 /// Enters a node's namespaces but for its files, and runs the next part there: joining a process namespace counts
-/// for children only.
+/// for children only. The caller is in the world, or outside of it with the holder's number as it is there.
 fn enter(holder: u32, rest: &[OsString]) -> Result<i32, Error> {
     let (part, rest) = match rest {
         [part, rest @ ..] => (text(part)?, rest),
         [] => return Err(Error::Arguments(format!("{ROLE_PREFIX}enter"))),
     };
+    if !same_user_namespace(holder) {
+        // Only from outside of the world: whoever made it may enter it, and is root there.
+        join(holder, "user", CloneFlags::CLONE_NEWUSER)?;
+    }
     for (kind, flag) in [
         ("ipc", CloneFlags::CLONE_NEWIPC),
         ("uts", CloneFlags::CLONE_NEWUTS),
@@ -134,6 +138,13 @@ fn arrive(holder: u32, namespace: &str) -> Result<(), Error> {
         })?;
     }
     Ok(())
+}
+
+/// A process cannot join the user namespace that it is in. One that cannot be read is tried.
+fn same_user_namespace(pid: u32) -> bool {
+    let theirs = std::fs::read_link(format!("/proc/{pid}/ns/user"));
+    let ours = std::fs::read_link("/proc/self/ns/user");
+    matches!((theirs, ours), (Ok(theirs), Ok(ours)) if theirs == ours)
 }
 
 fn join(pid: u32, kind: &'static str, flag: CloneFlags) -> Result<(), Error> {

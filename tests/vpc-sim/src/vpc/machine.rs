@@ -97,6 +97,12 @@ impl Machine {
         self.primary
     }
 
+    /// What its daemon's environment adds, for commands that want to see the same VPC.
+    #[must_use]
+    pub fn env(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+
     /// Starts the daemon with the scenario's settings and these, and waits until its socket is there.
     ///
     /// # Errors
