@@ -8,6 +8,7 @@ use e2e::site::{PATIENCE, Site, Wishes, ask};
 use e2e::traffic::Flow;
 use hostnet::nat::Nat;
 use ipamd_core::net::{EniMark, Firewall, NatRules, SourcePorts};
+use vpc_sim::fabric::Reason;
 use vpc_sim::pod::Pod;
 use vpc_sim::probe::{self, Protocol, Question, Responder};
 use vpc_sim::vpc::{INTERNET, PROBE_PORT};
@@ -137,8 +138,64 @@ async fn every_flow(site: &Site) -> Result<()> {
         seen(pod.network(), INTERNET, "internet", public(n1)?).await?;
     }
     seen(n1.node().network(), INTERNET, "internet", public(n1)?).await?;
+    eni_addresses(site, &[&near_first, &near_second, &far_first, &far_second]).await?;
     services(site, &near_first, &near_second, [&far_first, &far_second]).await?;
     site.nothing_dropped().await
+}
+
+/// The node's own addresses on its secondary ENIs, as targets and as sources.
+async fn eni_addresses(site: &Site, pods: &[&Pod]) -> Result<()> {
+    let (n1, n2) = (site.machine("n1")?, site.machine("n2")?);
+    for eni in site.enis("n1")?.iter().filter(|eni| eni.device_index > 0) {
+        let address = SocketAddr::new(eni.primary.into(), PROBE_PORT);
+        let _eni = Responder::start("eni", n1.node().network(), address)?;
+        for pod in pods {
+            seen(pod.network(), address, "eni", pod.address).await?;
+        }
+        seen(n2.node().network(), address, "eni", n2.primary()).await?;
+        let far = SocketAddr::new(n2.primary().into(), PROBE_PORT);
+        for protocol in BOTH {
+            let question = Question::new(protocol, far, PATIENCE).from(eni.primary.into());
+            let answer = probe::ask(n1.node().network(), &question).await?;
+            ensure!(answer.seen.ip() == eni.primary, "{answer:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Pods of both kinds reach the internet untranslated, which the VPC's gateway drops and counts.
+async fn untranslated(stage: &e2e::runner::Stage, variable: &str, value: &str) -> Result<()> {
+    let site = Site::new(stage, &Wishes::default().with(variable, value)).await?;
+    let (first, second, _responders) = both_kinds(&site, "n1").await?;
+    for pod in [&first, &second] {
+        let question = Question::new(Protocol::Udp, INTERNET, std::time::Duration::from_millis(300));
+        ensure!(
+            probe::ask(pod.network(), &question).await.is_err(),
+            "{} was translated",
+            pod.name.name
+        );
+        seen(
+            site.machine("n1")?.node().network(),
+            pod.place().address,
+            &pod.name.name,
+            site.machine("n1")?.primary(),
+        )
+        .await?;
+    }
+    seen(
+        first.network(),
+        second.place().address,
+        &second.name.name,
+        first.address,
+    )
+    .await?;
+    let drops = site.vpc.drops().await?;
+    let strange = drops.iter().find(|drop| drop.reason != Reason::NoPublicAddress);
+    ensure!(
+        strange.is_none() && drops.len() >= 2,
+        "each pod's own ENI counts: {drops:?}"
+    );
+    Ok(())
 }
 
 /// ClusterIP and NodePort by rules at kube-proxy's hooks, to an endpoint on each kind of ENI, from pods, nodes and the
@@ -213,6 +270,34 @@ e2e::tests! {
 
     async fn every_flow_with_rp_filter_2(stage) {
         with_rp_filter(&stage, 2).await
+    }
+
+    async fn excluded_cidrs_are_not_translated(stage) {
+        untranslated(&stage, "AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS", "198.51.100.0/24,192.168.0.0/16").await
+    }
+
+    async fn everything_can_be_excluded(stage) {
+        untranslated(&stage, "AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS", "0.0.0.0/0").await
+    }
+
+    async fn external_snat_translates_nothing(stage) {
+        untranslated(&stage, "AWS_VPC_K8S_CNI_EXTERNALSNAT", "true").await
+    }
+
+    /// A datagram of 3000 bytes fits the VPC and not the internet: the pod hears of it and sends fragments.
+    async fn path_mtu_reaches_the_pod(stage) {
+        let site = Site::usual(&stage).await?;
+        let (first, second, _responders) = both_kinds(&site, "n1").await?;
+        for pod in [&first, &second] {
+            e2e::site::until("a long datagram passes in fragments", || async {
+                let question = Question::new(Protocol::Udp, INTERNET, std::time::Duration::from_millis(300));
+                let answer = probe::ask(pod.network(), &Question { bytes: 3000, ..question }).await?;
+                ensure!(answer.name == "internet");
+                Ok(())
+            })
+            .await?;
+        }
+        site.nothing_dropped().await
     }
 
     /// Others flush rules and links go down; within moments everything stands again.
