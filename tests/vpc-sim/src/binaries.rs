@@ -60,8 +60,23 @@ pub fn target() -> String {
     format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
 }
 
-/// Where the sources of the three live, below the workspace's root.
-const SOURCES: [&str; 3] = ["cni-shim/src", "ipamd", "proto/src"];
+/// What each of the three is made of, below the workspace's root.
+const SHIM_SOURCES: [&str; 5] = [
+    "cni-shim/src",
+    "ipamd/core/src",
+    "ipamd/hostnet/src",
+    "ipamd/netlink/src",
+    "proto/src",
+];
+const IPAMD_SOURCES: [&str; 6] = [
+    "ipamd/src",
+    "ipamd/core/src",
+    "ipamd/ec2/src",
+    "ipamd/hostnet/src",
+    "ipamd/netlink/src",
+    "proto/src",
+];
+const MAX_PODS_SOURCES: [&str; 2] = ["ipamd/max-pods/src", "ipamd/core/src"];
 
 impl Binaries {
     /// Where a build of the workspace at `root` puts them.
@@ -90,37 +105,35 @@ impl Binaries {
         }
     }
 
-    /// Looks whether they are there and younger than their sources.
+    /// Looks whether each is there and younger than what it is made of.
     ///
     /// # Errors
     /// What is missing or stale, and how to build it.
     pub fn check(&self, root: &Path) -> Result<(), Error> {
-        let mut sources = Vec::new();
-        for folder in SOURCES {
-            collect(&root.join(folder), &mut sources)?;
-        }
-        for path in [&self.shim, &self.ipamd, &self.max_pods] {
-            if !path.exists() {
-                return Err(Error::Missing { path: path.clone() });
-            }
-        }
-        // Only the oldest of the three matters: cargo leaves a binary alone whose own sources did not change.
-        let built = [&self.shim, &self.ipamd, &self.max_pods].map(|path| modified(path));
-        let newest = built
-            .into_iter()
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter()
-            .max();
-        let younger = sources
-            .into_iter()
-            .find(|(_, at)| newest.is_some_and(|newest| *at > newest));
-        match younger {
-            Some((source_file, _)) => Err(Error::Stale {
-                path: self.ipamd.clone(),
-                source_file,
-            }),
-            None => Ok(()),
-        }
+        let of = |path, folders: &[&str]| check_one(path, root, folders);
+        of(&self.shim, &SHIM_SOURCES)?;
+        of(&self.ipamd, &IPAMD_SOURCES)?;
+        of(&self.max_pods, &MAX_PODS_SOURCES)
+    }
+}
+
+fn check_one(path: &Path, root: &Path, folders: &[&str]) -> Result<(), Error> {
+    if !path.exists() {
+        return Err(Error::Missing {
+            path: path.to_owned(),
+        });
+    }
+    let built = modified(path)?;
+    let mut sources = Vec::new();
+    for folder in folders {
+        collect(&root.join(folder), &mut sources)?;
+    }
+    match sources.into_iter().find(|(_, at)| *at > built) {
+        Some((source_file, _)) => Err(Error::Stale {
+            path: path.to_owned(),
+            source_file,
+        }),
+        None => Ok(()),
     }
 }
 
@@ -131,8 +144,7 @@ fn collect(folder: &Path, sources: &mut Vec<(PathBuf, SystemTime)>) -> Result<()
     };
     for entry in std::fs::read_dir(folder).map_err(look)? {
         let path = entry.map_err(look)?.path();
-        let shipped = !path.ends_with("tests") && !path.ends_with("gen");
-        if path.is_dir() && shipped {
+        if path.is_dir() {
             collect(&path, sources)?;
         } else if path
             .extension()
@@ -150,4 +162,41 @@ fn modified(path: &Path) -> Result<SystemTime, Error> {
         path: path.to_owned(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn touch(path: &Path, at: SystemTime) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        File::create(path).unwrap().set_modified(at).unwrap();
+    }
+
+    #[test]
+    fn each_binary_must_be_there_and_younger_than_its_own_sources() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let binaries = Binaries::in_folder(&root.join("target"));
+        let begin = SystemTime::UNIX_EPOCH;
+        let later = |seconds| begin + Duration::from_secs(seconds);
+        for folder in SHIM_SOURCES.iter().chain(&IPAMD_SOURCES).chain(&MAX_PODS_SOURCES) {
+            touch(&root.join(folder).join("lib.rs"), begin);
+        }
+        assert!(matches!(binaries.check(root), Err(Error::Missing { .. })));
+        for path in [&binaries.shim, &binaries.ipamd, &binaries.max_pods] {
+            touch(path, later(10));
+        }
+        binaries.check(root).unwrap();
+        // The shim is built again; that makes the daemon no younger.
+        touch(&root.join("ipamd/src/deep/new.rs"), later(20));
+        touch(&binaries.shim, later(30));
+        let Err(Error::Stale { path, .. }) = binaries.check(root) else {
+            panic!("ipamd is stale")
+        };
+        assert_eq!(path, binaries.ipamd);
+    }
 }
