@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::net::UdpSocket;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use crate::site::BOUND;
 
 /// Between two datagrams.
 const PERIOD: Duration = Duration::from_millis(1);
@@ -20,6 +23,7 @@ const GRACE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Flow {
     stop: Arc<AtomicBool>,
+    sent: watch::Receiver<u64>,
     task: JoinHandle<Result<Count>>,
 }
 
@@ -46,8 +50,22 @@ impl Flow {
         })?;
         let socket = socket.with_context(|| format!("open a socket towards {to}"))?;
         let stop = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(pump(socket, Arc::clone(&stop)));
-        Ok(Self { stop, task })
+        let (telling, sent) = watch::channel(0);
+        let task = tokio::spawn(pump(socket, Arc::clone(&stop), telling));
+        Ok(Self { stop, sent, task })
+    }
+
+    /// Waits until this many datagrams were sent, so that a quick machine proves as much as a slow one.
+    ///
+    /// # Errors
+    /// When the flow ended, or does not get there within [`BOUND`].
+    pub async fn until_sent(&mut self, datagrams: u64) -> Result<()> {
+        let sent = self.sent.wait_for(|sent| *sent >= datagrams);
+        tokio::time::timeout(BOUND, sent)
+            .await
+            .context("send in time")?
+            .context("the flow goes on")?;
+        Ok(())
     }
 
     /// Stops sending and counts.
@@ -60,7 +78,7 @@ impl Flow {
     }
 }
 
-async fn pump(socket: UdpSocket, stop: Arc<AtomicBool>) -> Result<Count> {
+async fn pump(socket: UdpSocket, stop: Arc<AtomicBool>, telling: watch::Sender<u64>) -> Result<Count> {
     let mut count = Count { sent: 0, answered: 0 };
     let mut answer = [0; 256];
     let mut tick = tokio::time::interval(PERIOD);
@@ -69,6 +87,7 @@ async fn pump(socket: UdpSocket, stop: Arc<AtomicBool>) -> Result<Count> {
             _ = tick.tick() => {
                 // A refused datagram is an answer that will be missing.
                 count.sent += 1;
+                telling.send_replace(count.sent);
                 drop(socket.send(b"?").await);
             }
             received = socket.recv(&mut answer) => count.answered += u64::from(received.is_ok()),

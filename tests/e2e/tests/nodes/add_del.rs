@@ -194,6 +194,9 @@ e2e::tests! {
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         ensure!(text.contains("Pods can be served.") && text.contains("2 pods"), "{text}");
         ensure!(text.contains("2 addresses are in use"), "{text}");
+        let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", &program, "explain"];
+        let output = site.machine("n1")?.node().run("setpriv", &nobody).await?;
+        ensure!(!output.status.success(), "only root may ask");
         site.kill("n1").await?;
         let output = site.machine("n1")?.node().run(&program, &["explain"]).await?;
         ensure!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("is ipamd running"));

@@ -37,9 +37,10 @@ e2e::tests! {
             ensure!(near.iter().all(|other| other.address != pod.address), "{} has two holders", pod.address);
             site.del("n1", pod).await?;
         }
-        for flow in flows {
+        for mut flow in flows {
+            flow.until_sent(300).await?;
             let count = flow.stop().await?;
-            ensure!(count.sent == count.answered && count.sent > 100, "{count:?}");
+            ensure!(count.sent == count.answered, "{count:?}");
         }
         site.nothing_dropped().await
     }
