@@ -32,14 +32,13 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates of others that only these crates of ours may name.
-const WARDS: [(&str, &[&str]); 8] = [
+const WARDS: [(&str, &[&str]); 7] = [
     ("aws-sdk-ec2", &["ec2"]),
     ("aws-config", &["ec2", "ipamd"]),
     ("rtnetlink", &["netlink"]),
     ("netlink-packet-route", &["netlink"]),
     ("netlink-packet-core", &["netlink"]),
     ("netlink-sys", &["netlink"]),
-    ("quick-xml", &["vpc-sim"]),
     ("clap", &["max-pods", "ipamd", "vpc-sim", "xtask"]),
 ];
 
