@@ -1,7 +1,7 @@
 //! A site: a VPC with two nodes in two zones, their daemons running, and pods by the real plugin.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -289,10 +289,4 @@ pub async fn until<T, F: Future<Output = Result<T>>>(what: &str, mut look: impl 
             last.context("never looked")?
         ),
     }
-}
-
-/// A file of the workspace.
-#[must_use]
-pub fn workspace(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }

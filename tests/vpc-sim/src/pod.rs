@@ -113,15 +113,6 @@ impl Plugin {
     pub fn conf(&self) -> &Value {
         &self.conf
     }
-
-    /// The same with another version of the protocol.
-    #[must_use]
-    pub fn speaking(mut self, version: &str) -> Self {
-        if let Some(fields) = self.conf.as_object_mut() {
-            fields.insert("cniVersion".to_owned(), json!(version));
-        }
-        self
-    }
 }
 
 /// Who a pod is, before it has an address.
