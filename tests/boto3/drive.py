@@ -364,8 +364,8 @@ def front_door(w):
             Tags=[{"Key": f"k{n}", "Value": ""} for n in range(51)])
     refused("an unknown filter", "InvalidParameterValue", c.describe_subnets,
             Filters=[{"Name": "nonsense", "Values": ["x"]}], text="The filter 'nonsense' is invalid")
-    refused("a filter that is not served", "UnsupportedOperation", c.describe_subnets,
-            Filters=[{"Name": "enable-dns64", "Values": ["true"]}])
+    refused("a filter that is not served", "UnsupportedOperation", c.describe_instance_types,
+            Filters=[{"Name": "ebs-info.nvme-support", "Values": ["true"]}])
     refused("a small page", "InvalidMaxResults",
             with_parameter(w.connect(), "DescribeNetworkInterfaces", MaxResults="4").describe_network_interfaces)
     refused("a foreign page token", "InvalidPaginationToken", c.describe_subnets, NextToken="nonsense")
@@ -373,7 +373,7 @@ def front_door(w):
             NetworkInterfaceIds=[w.spare], MaxResults=5)
     refused("a dry run", "DryRunOperation", c.create_network_interface, SubnetId=w.subnet, DryRun=True, status=412,
             text="Request would have succeeded, but DryRun flag is set.")
-    refused("a parameter that is not served", "UnsupportedOperation", c.create_network_interface, SubnetId=w.subnet, Ipv6AddressCount=1)
+    refused("a parameter that is not served", "UnsupportedOperation", c.create_network_interface, SubnetId=w.subnet, EnablePrimaryIpv6=True)
     refused("a kind that is not served", "UnsupportedOperation", c.create_network_interface, SubnetId=w.subnet, InterfaceType="efa")
     refused("moving an address", "UnsupportedOperation", c.assign_private_ip_addresses,
             NetworkInterfaceId=w.spare, PrivateIpAddresses=["10.0.1.9"], AllowReassignment=True)

@@ -19,10 +19,14 @@ import botocore
 
 TARGET = pathlib.Path(__file__).resolve().parent.parent / "data" / "actions.csv"
 ACTIONS = [
-    "AssignPrivateIpAddresses", "AttachNetworkInterface", "CreateNetworkInterface", "CreateTags",
-    "DeleteNetworkInterface", "DescribeInstanceTypes", "DescribeInstances", "DescribeNetworkInterfaces",
-    "DescribeSubnets", "DescribeVpcs", "DetachNetworkInterface", "ModifyNetworkInterfaceAttribute",
-    "UnassignPrivateIpAddresses",
+    "AssignIpv6Addresses", "AssignPrivateIpAddresses", "AttachNetworkInterface", "AuthorizeSecurityGroupEgress",
+    "AuthorizeSecurityGroupIngress", "CreateNetworkInterface", "CreateSecurityGroup", "CreateSubnetCidrReservation",
+    "CreateTags", "DeleteNetworkInterface", "DeleteSecurityGroup", "DeleteSubnetCidrReservation", "DeleteTags",
+    "DescribeAvailabilityZones", "DescribeInstanceTypes", "DescribeInstances", "DescribeNetworkInterfaces",
+    "DescribeSecurityGroupRules", "DescribeSecurityGroups", "DescribeSubnets", "DescribeTags", "DescribeVpcs",
+    "DetachNetworkInterface", "GetSubnetCidrReservations", "ModifyNetworkInterfaceAttribute",
+    "RevokeSecurityGroupEgress", "RevokeSecurityGroupIngress", "RunInstances", "TerminateInstances",
+    "UnassignIpv6Addresses", "UnassignPrivateIpAddresses",
 ]
 
 

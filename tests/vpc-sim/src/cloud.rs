@@ -10,7 +10,7 @@
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -146,7 +146,7 @@ impl Cloud {
     ///
     /// # Errors
     /// When the task is gone.
-    pub async fn sender(&self, address: Ipv4Addr) -> Result<Option<(EniId, InstanceId)>, CloudGone> {
+    pub async fn sender(&self, address: IpAddr) -> Result<Option<(EniId, InstanceId)>, CloudGone> {
         self.change(move |model, now| model.sender(now, address)).await
     }
 

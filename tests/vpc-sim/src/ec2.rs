@@ -8,14 +8,21 @@
 
 mod action;
 mod assign;
+mod assign_ipv6;
 mod auth;
+mod cidr_reservation;
+mod dns;
 mod filter;
 mod instance;
 mod instance_type;
 mod known;
+mod launch;
 mod network_interface;
 mod page;
+mod permission;
 mod query;
+mod security_group;
+mod served;
 mod subnet;
 mod tag;
 #[cfg(test)]
@@ -23,8 +30,11 @@ mod tests;
 mod timestamp;
 mod vpc;
 mod xml;
+mod zone;
 
 pub use auth::{Identify, access_key_of};
+pub use dns::private_dns_name;
+pub use served::reference;
 pub use timestamp::iso8601;
 
 use std::convert::Infallible;

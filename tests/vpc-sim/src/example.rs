@@ -1,8 +1,9 @@
 //! A small VPC to start with: two zones, a subnet with a way to the internet in each, and an instance in each.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::model::Model;
 use crate::model::instance::Launch;
@@ -24,7 +25,11 @@ pub enum ExampleError {
     Setup(#[from] SetupError),
 }
 
-/// 10.0.0.0/16 with 10.0.1.0/24 in zone a and 10.0.2.0/24 in zone b, a c5.large with a public address in each.
+/// A /56 of the range for documentation (RFC 3849), where Amazon gives a /56 of its own.
+const IPV6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0x100, 0, 0, 0, 0);
+
+/// 10.0.0.0/16 with 10.0.1.0/24 in zone a and 10.0.2.0/24 in zone b, a c5.large with a public address in each; and
+/// 2001:db8:0:100::/56 with a /64 in each subnet.
 ///
 /// # Errors
 /// Only when the embedded table of instance types lacks c5.large.
@@ -32,9 +37,12 @@ pub fn example(settings: Settings) -> Result<Model, ExampleError> {
     let instance_type: InstanceType = "c5.large".parse()?;
     let region = settings.region.clone();
     let mut model = Model::new(settings, cidr([10, 0, 0, 0], 16));
+    model.add_ipv6_cidr(Ipv6Net::new_assert(IPV6, 56));
     for (letter, number) in [("a", 1), ("b", 2)] {
         let subnet = model.add_subnet(NewSubnet {
             cidr: cidr([10, 0, number, 0], 24),
+            ipv6_cidr: Some(ipv6_cidr(number)),
+            ipv6_on_creation: false,
             zone: Zone {
                 name: format!("{region}{letter}"),
                 id: format!("use1-az{number}"),
@@ -54,6 +62,13 @@ pub fn example(settings: Settings) -> Result<Model, ExampleError> {
 
 fn cidr(address: [u8; 4], length: u8) -> Ipv4Net {
     Ipv4Net::new_assert(address.into(), length)
+}
+
+fn ipv6_cidr(number: u8) -> Ipv6Net {
+    Ipv6Net::new_assert(
+        Ipv6Addr::from_bits(IPV6.to_bits() + (u128::from(number) << 64)),
+        64,
+    )
 }
 
 fn named(name: &str) -> Tags {

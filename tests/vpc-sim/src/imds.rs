@@ -1,10 +1,11 @@
-//! Instance metadata, version 2, for IPv4 nodes.
+//! Instance metadata, version 2.
 //!
 //! The instance is known by the address a connection comes from, as in a VPC, where that address was checked before. The
 //! answer to a token request is sent with the instance's hop limit as IP TTL, so that it dies on its way to a pod behind the
 //! node's routing: such a request hangs, it is not refused (AWS documentation, "Instance metadata options").
 //!
-//! It leaves out version 1 (every instance here requires tokens), IPv6 and what no CNI and no SDK reads. What is said, and
+//! It leaves out version 1 (every instance here requires tokens) and what no CNI and no SDK reads. Over IPv6 it answers
+//! only instances whose options say so, as EC2 does. What is said, and
 //! how late, is the model's.
 
 mod answer;
@@ -16,7 +17,7 @@ mod tree;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ const TTL_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 /// How long to wait after a failed accept: the usual cause is that file descriptors ran out, and some must come back first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-type Pretend = Arc<dyn Fn(SocketAddr) -> Option<Ipv4Addr> + Send + Sync>;
+type Pretend = Arc<dyn Fn(SocketAddr) -> Option<IpAddr> + Send + Sync>;
 
 /// The metadata service with what it needs.
 #[derive(Clone)]
@@ -68,17 +69,14 @@ impl Imds {
     /// The service inside the fabric, where source addresses are true.
     #[must_use]
     pub fn new(cloud: Cloud) -> Self {
-        Self::pretending(cloud, |peer| match peer.ip() {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        })
+        Self::pretending(cloud, |peer| Some(peer.ip()))
     }
 
     /// The service outside of it, where `source` says which address of the VPC a peer pretends to come from.
     #[must_use]
     pub fn pretending(
         cloud: Cloud,
-        source: impl Fn(SocketAddr) -> Option<Ipv4Addr> + Send + Sync + 'static,
+        source: impl Fn(SocketAddr) -> Option<IpAddr> + Send + Sync + 'static,
     ) -> Self {
         Self {
             cloud,
@@ -175,12 +173,14 @@ struct Known {
     answered: bool,
 }
 
-fn known(model: &Model, now: Duration, address: Ipv4Addr) -> Option<Known> {
+fn known(model: &Model, now: Duration, address: IpAddr) -> Option<Known> {
     let (_, instance) = model.sender(now, address)?;
+    let metadata = model.metadata(now, &instance)?;
+    let spoken = address.is_ipv4() || metadata.over_ipv6;
     Some(Known {
         now,
-        metadata: model.metadata(now, &instance)?,
-        answered: model.services_answer(now, address),
+        answered: spoken && model.services_answer(now, address),
+        metadata,
     })
 }
 

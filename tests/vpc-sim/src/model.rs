@@ -14,12 +14,14 @@
 //! disjoint; no ENI has more slots and no card more ENIs than the instance type allows; the free count of a subnet is
 //! exact; a refused call changes nothing.
 //!
-//! Deliberately absent: IPv6, trunks and branches, Elastic IP calls, security group rules, more than one VPC.
+//! Deliberately absent: trunks and branches, Elastic IP calls, more than one VPC, images and volumes.
 
 mod assign;
+mod assign_ipv6;
 mod attach;
 pub mod audit;
 mod chance;
+mod cidr_reservation;
 mod create;
 mod describe;
 mod eni;
@@ -27,6 +29,8 @@ pub mod error;
 pub mod fault;
 pub mod id;
 pub mod instance;
+mod ipv6_pool;
+mod launch;
 pub mod limits;
 pub mod mac;
 pub mod metadata;
@@ -34,9 +38,11 @@ mod modify;
 pub mod pool;
 pub mod request;
 pub mod response;
+pub mod security_group;
 pub mod settings;
 pub mod setup;
 pub mod subnet;
+mod tag;
 pub mod throttle;
 mod timeline;
 pub mod view;
@@ -53,14 +59,16 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use chance::Chance;
+use cidr_reservation::NewReservation;
 use describe::Look;
 use eni::Eni;
 use error::Ec2Error;
 use fault::{Effect, Fault, FaultId, Faults};
 use id::{EniId, InstanceId, SecurityGroupId, SubnetId, VpcId};
 use instance::Instance;
-use request::{Call, Caller, CreateEni, Operation, Request, Tags};
+use request::{Call, Caller, CreateEni, Operation, Request, RunInstances, Tags};
 use response::{EniDescription, Response};
+use security_group::SecurityGroup;
 use settings::{Settings, Span};
 use subnet::{Subnet, Vpc};
 use throttle::{Bucket, Throttle};
@@ -76,11 +84,12 @@ pub struct Model {
     chance: Chance,
     vpc: Vpc,
     subnets: BTreeMap<SubnetId, Subnet>,
-    groups: BTreeMap<SecurityGroupId, String>,
+    groups: BTreeMap<SecurityGroupId, SecurityGroup>,
     default_group: SecurityGroupId,
     instances: BTreeMap<InstanceId, Instance>,
     enis: BTreeMap<EniId, Eni>,
     tokens: BTreeMap<String, Token>,
+    launches: BTreeMap<String, (RunInstances, Vec<InstanceId>)>,
     throttle: Throttle,
     faults: Faults,
     public_given: usize,
@@ -118,24 +127,28 @@ impl Model {
         let mut chance = Chance::new(settings.seed);
         let id = VpcId::numbered(chance.draw("vpc", "").bits());
         let default_group = SecurityGroupId::numbered(chance.draw("group", "default").bits());
-        Self {
+        let mut model = Self {
             settings,
             chance,
             vpc: Vpc {
                 id,
                 cidrs: vec![cidr],
+                ipv6_cidrs: Vec::new(),
                 tags: Facet::new(Tags::new()),
             },
             subnets: BTreeMap::new(),
-            groups: BTreeMap::from([(default_group.clone(), "default".to_owned())]),
+            groups: BTreeMap::new(),
             default_group,
             instances: BTreeMap::new(),
             enis: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            launches: BTreeMap::new(),
             throttle: Throttle::default(),
             faults: Faults::default(),
             public_given: 0,
-        }
+        };
+        model.make_default_group();
+        model
     }
 
     /// What the model was given.
@@ -279,6 +292,12 @@ impl Model {
         if call.dry_run {
             return Err(Ec2Error::DryRun);
         }
+        let result = self.effect(now, call, twist);
+        self.note_free_counts(now);
+        result
+    }
+
+    fn effect(&mut self, now: Duration, call: &Call, twist: Twist) -> Result<Response, Ec2Error> {
         match &call.request {
             Request::CreateNetworkInterface(create) => self.create(now, &call.caller, create),
             Request::AttachNetworkInterface(attach) => self.attach(now, attach, twist.device),
@@ -291,7 +310,57 @@ impl Model {
                 addresses,
                 prefixes,
             } => self.unassign(now, eni, addresses, prefixes),
+            Request::AssignIpv6Addresses { eni, wanted } => self.assign_ipv6(now, eni, wanted),
+            Request::UnassignIpv6Addresses {
+                eni,
+                addresses,
+                prefixes,
+            } => self.unassign_ipv6(now, eni, addresses, prefixes),
+            Request::RunInstances(run) => self.run_instances(now, run),
+            Request::TerminateInstances { instances } => self.terminate_instances(now, instances),
+            Request::CreateSecurityGroup(new) => self.create_group(now, new),
+            Request::DeleteSecurityGroup { group } => self.delete_group(now, group),
+            Request::Authorize {
+                group,
+                rules,
+                accounts,
+                ..
+            } => {
+                self.check_accounts(accounts)?;
+                self.authorize(now, group, rules)
+            }
+            Request::Revoke {
+                group,
+                direction,
+                revoked,
+                accounts,
+            } => {
+                self.check_accounts(accounts)?;
+                self.revoke(now, group, *direction, revoked)
+            }
+            Request::CreateSubnetCidrReservation {
+                subnet,
+                cidr,
+                kind,
+                description,
+                tags,
+            } => {
+                let new = NewReservation {
+                    cidr: *cidr,
+                    kind: *kind,
+                    description: description.clone(),
+                    tags: tags.clone(),
+                };
+                self.create_reservation(subnet, new)
+            }
+            Request::DeleteSubnetCidrReservation { reservation } => self.delete_reservation(now, reservation),
             Request::CreateTags { resources, tags } => self.create_tags(now, resources, tags),
+            Request::DeleteTags { resources, tags } => self.delete_tags(now, resources, tags),
+            Request::DescribeSecurityGroups(ask) => self.describe_groups(&twist.look, ask),
+            Request::DescribeSecurityGroupRules(ask) => self.describe_rules(&twist.look, ask),
+            Request::DescribeAvailabilityZones(ask) => self.describe_zones(&twist.look, ask),
+            Request::DescribeTags(_) => Ok(self.describe_tags(&twist.look)),
+            Request::GetSubnetCidrReservations(ask) => self.describe_reservations(&twist.look, ask),
             Request::DescribeNetworkInterfaces(ask) => self.describe_enis(&twist.look, ask),
             Request::DescribeInstances(ask) => self.describe_instances(&twist.look, ask),
             Request::DescribeSubnets(ask) => self.describe_subnets(&twist.look, ask),

@@ -252,6 +252,8 @@ fn model(scenario: &Scenario) -> Result<(Model, Vec<InstanceId>), Error> {
             .map_or(0, |index| index + 1);
         let new = NewSubnet {
             cidr: subnet.cidr,
+            ipv6_cidr: None,
+            ipv6_on_creation: false,
             zone: Zone {
                 name: subnet.zone.clone(),
                 id: format!("use1-az{number}"),

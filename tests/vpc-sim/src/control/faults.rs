@@ -191,7 +191,7 @@ mod tests {
                 "choose one of throttle",
             ),
             ("CreateTags", "deny", Some(0), "--count 1"),
-            ("RunInstances", "deny", None, "AssignPrivateIpAddresses, Attach"),
+            ("RunInstance", "deny", None, "AssignPrivateIpAddresses, Attach"),
         ];
         for (operation, effect, count, expected) in rows {
             let asked = NewFault {

@@ -61,7 +61,8 @@ pub(super) fn parse_assign(params: &mut Params) -> Result<Request, Ec2Error> {
     }
 }
 
-fn zero(parameter: &str) -> Ec2Error {
+/// Nothing was asked for, in words.
+pub(super) fn zero(parameter: &str) -> Ec2Error {
     Ec2Error::InvalidValue {
         parameter: parameter.to_owned(),
         value: "0".to_owned(),

@@ -3,7 +3,7 @@
 //! The header must look like Signature Version 4 (AWS documentation, "Signature calculation"); the signature itself is not
 //! verified, because there are no secrets here.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -48,15 +48,14 @@ impl Identify {
             Ok(key) => key,
             Err(error) => return Ok(Err(error)),
         };
-        match (self, peer.ip()) {
-            (Self::SourceAddress, IpAddr::V4(address)) => {
-                let sender = cloud.sender(address).await?;
+        match self {
+            Self::SourceAddress => {
+                let sender = cloud.sender(peer.ip()).await?;
                 Ok(sender
                     .map(|(_, instance)| Caller::Instance(instance))
                     .ok_or(Ec2Error::AuthFailure))
             }
-            (Self::SourceAddress, IpAddr::V6(_)) => Ok(Err(Ec2Error::AuthFailure)),
-            (Self::AccessKey, _) => Ok(Ok(match instance_of(&key) {
+            Self::AccessKey => Ok(Ok(match instance_of(&key) {
                 Some(instance) => Caller::Instance(instance),
                 None => Caller::AccessKey(key),
             })),

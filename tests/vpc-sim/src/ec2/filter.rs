@@ -1,10 +1,10 @@
 //! Filters of describe calls: all must match; one matches when any of its values does; `*` and `?` are wildcards and a
 //! backslash takes their meaning away (AWS documentation, "Filter your resources").
 
-use super::known;
 use super::query::Params;
+use super::{known, served};
 use crate::model::error::Ec2Error;
-use crate::model::request::Tags;
+use crate::model::request::{Operation, Tags};
 
 /// One filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +13,8 @@ pub(super) struct Filter {
     values: Vec<String>,
 }
 
-/// The filters of a call. `served` are the names this simulation can answer, beside tags.
-pub(super) fn parse(params: &mut Params, action: &str, served: &[&str]) -> Result<Vec<Filter>, Ec2Error> {
+/// The filters of a call, all of which are served.
+pub(super) fn parse(params: &mut Params, operation: Operation) -> Result<Vec<Filter>, Ec2Error> {
     params
         .indexes("Filter")
         .into_iter()
@@ -23,7 +23,7 @@ pub(super) fn parse(params: &mut Params, action: &str, served: &[&str]) -> Resul
                 .text(&format!("Filter.{index}.Name"))
                 .ok_or_else(|| Ec2Error::InvalidFilter("null".to_owned()))?;
             let values = params.list(&format!("Filter.{index}.Value"));
-            check_name(&name, action, served)?;
+            check_name(&name, operation)?;
             if values.is_empty() {
                 return Err(Ec2Error::MissingParameter("Filter.Value"));
             }
@@ -32,9 +32,11 @@ pub(super) fn parse(params: &mut Params, action: &str, served: &[&str]) -> Resul
         .collect()
 }
 
-fn check_name(name: &str, action: &str, served: &[&str]) -> Result<(), Ec2Error> {
-    let tags = (name.starts_with("tag:") || name == "tag-key") && known::has_filter(action, "tag-key");
-    if tags || served.contains(&name) {
+fn check_name(name: &str, operation: Operation) -> Result<(), Ec2Error> {
+    let action = operation.name();
+    let tag = name.starts_with("tag:") && known::has_filter(action, "tag:");
+    let key = name == "tag-key" && known::has_filter(action, "tag-key");
+    if tag || key || served::of(operation).has_filter(name) {
         Ok(())
     } else if known::has_filter(action, name) {
         Err(Ec2Error::Unsupported(format!("Filter {name}")))
@@ -148,18 +150,23 @@ mod tests {
 
     #[test]
     fn unknown_unserved_and_empty_filters_are_refused() {
-        let parse = |form: &str| {
+        let parse = |operation: Operation, form: &str| {
             let mut params = Params::parse(form).expect("a good form");
-            parse(&mut params, "DescribeSubnets", &["vpc-id"]).map(|filters| filters.len())
+            parse(&mut params, operation).map(|filters| filters.len())
         };
-        assert_eq!(parse("Filter.1.Name=vpc-id&Filter.1.Value.1=x"), Ok(1));
-        assert_eq!(parse("Filter.1.Name=tag:a&Filter.1.Value.1=x"), Ok(1));
+        let subnets = |form: &str| parse(Operation::DescribeSubnets, form);
+        assert_eq!(subnets("Filter.1.Name=vpc-id&Filter.1.Value.1=x"), Ok(1));
+        assert_eq!(subnets("Filter.1.Name=tag:a&Filter.1.Value.1=x"), Ok(1));
         let invalid = Err(Ec2Error::InvalidFilter("vpcid".to_owned()));
-        assert_eq!(parse("Filter.1.Name=vpcid&Filter.1.Value.1=x"), invalid);
-        let unserved = Err(Ec2Error::Unsupported("Filter enable-dns64".to_owned()));
-        assert_eq!(parse("Filter.1.Name=enable-dns64&Filter.1.Value.1=x"), unserved);
+        assert_eq!(subnets("Filter.1.Name=vpcid&Filter.1.Value.1=x"), invalid);
+        let form = "Filter.1.Name=ebs-info.nvme-support&Filter.1.Value.1=x";
+        let unserved = Err(Ec2Error::Unsupported("Filter ebs-info.nvme-support".to_owned()));
+        assert_eq!(parse(Operation::DescribeInstanceTypes, form), unserved);
+        let no_keys = Err(Ec2Error::InvalidFilter("tag-key".to_owned()));
+        let form = "Filter.1.Name=tag-key&Filter.1.Value.1=x";
+        assert_eq!(parse(Operation::DescribeTags, form), no_keys);
         assert_eq!(
-            parse("Filter.1.Name=vpc-id"),
+            subnets("Filter.1.Name=vpc-id"),
             Err(Ec2Error::MissingParameter("Filter.Value"))
         );
     }

@@ -1,53 +1,31 @@
-//! Instances: how they are asked for and written.
+//! Instances: how they are asked for and written. What filters see: `instance/field.rs`.
+
+mod field;
+
+use std::collections::BTreeMap;
 
 use super::action::Shape;
+use super::dns::private_dns_name;
 use super::filter;
 use super::network_interface;
-use super::page::{Bounds, Page};
 use super::query::Params;
 use super::timestamp::iso8601;
 use super::xml::Xml;
 use crate::model::error::Ec2Error;
-use crate::model::request::Request;
-use crate::model::response::{EniDescription, InstanceDescription};
+use crate::model::id::ReservationId;
+use crate::model::request::{Operation, Request};
+use crate::model::response::{EniDescription, InstanceDescription, InstanceState};
 
-/// The smallest page is that of the action's documentation; the model of the SDKs states none.
-const PAGES: Bounds = Bounds {
-    least: 5,
-    most: 1000,
-    unless_set: None,
-};
-
-/// The filters that are served beside tags.
-const FILTERS: &[&str] = &[
-    "architecture",
-    "availability-zone",
-    "availability-zone-id",
-    "instance-id",
-    "instance-state-code",
-    "instance-state-name",
-    "instance-type",
-    "instance.group-id",
-    "ip-address",
-    "launch-time",
-    "network-interface.addresses.private-ip-address",
-    "network-interface.attachment.attachment-id",
-    "network-interface.mac-address",
-    "network-interface.network-interface-id",
-    "network-interface.subnet-id",
-    "owner-id",
-    "private-ip-address",
-    "reservation-id",
-    "subnet-id",
-    "vpc-id",
-];
+/// What Linux on demand is called, and what it is billed as.
+const PLATFORM: &str = "Linux/UNIX";
+const USAGE: &str = "RunInstances";
+const ROOT_DEVICE: &str = "/dev/xvda";
+/// Why an instance ends that somebody ended by the API.
+const USER_SHUTDOWN: &str = "Client.UserInitiatedShutdown";
 
 pub(super) fn parse_describe(params: &mut Params) -> Result<(Request, Shape), Ec2Error> {
     let ids = params.ids("InstanceId")?;
-    let shape = Shape {
-        filters: filter::parse(params, "DescribeInstances", FILTERS)?,
-        page: Page::parse(params, PAGES)?,
-    };
+    let shape = Shape::parse(params, Operation::DescribeInstances)?;
     if !ids.is_empty() && shape.page.asked() {
         return Err(Ec2Error::InvalidCombination(
             "The parameter instancesSet cannot be used with the parameter maxResults",
@@ -58,90 +36,48 @@ pub(super) fn parse_describe(params: &mut Params) -> Result<(Request, Shape), Ec
     Ok(shape.describe(ids, Request::DescribeInstances))
 }
 
-fn field(instance: &InstanceDescription, name: &str) -> Vec<String> {
-    let of_enis = |of: fn(&EniDescription) -> Vec<String>| instance.enis.iter().flat_map(of).collect();
-    match name {
-        "architecture" => instance
-            .instance_type
-            .architectures
-            .iter()
-            .take(1)
-            .cloned()
-            .collect(),
-        "availability-zone" => vec![instance.zone.name.clone()],
-        "availability-zone-id" => vec![instance.zone.id.clone()],
-        "instance-id" => vec![instance.id.to_string()],
-        "instance-state-code" => vec![instance.state.code().to_string()],
-        "instance-state-name" => vec![instance.state.name().to_owned()],
-        "instance-type" => vec![instance.instance_type.instance_type.clone()],
-        "launch-time" => vec![iso8601(instance.launched_at)],
-        "network-interface.addresses.private-ip-address" => of_enis(|eni| {
-            let all = std::iter::once(&eni.primary).chain(&eni.secondary);
-            all.map(ToString::to_string).collect()
-        }),
-        "network-interface.attachment.attachment-id" => of_enis(|eni| {
-            let attachment = eni.attachment.as_ref();
-            attachment
-                .map(|attachment| attachment.id.to_string())
-                .into_iter()
-                .collect()
-        }),
-        "network-interface.mac-address" => of_enis(|eni| vec![eni.mac.to_string()]),
-        "network-interface.network-interface-id" => of_enis(|eni| vec![eni.id.to_string()]),
-        "network-interface.subnet-id" => of_enis(|eni| vec![eni.subnet.to_string()]),
-        "owner-id" => vec![instance.owner.clone()],
-        "reservation-id" => vec![reservation(instance)],
-        _ => instance
-            .enis
-            .first()
-            .map(|eni| primary_field(eni, name))
-            .unwrap_or_default(),
-    }
-}
-
-/// What an instance has from its primary network interface.
-fn primary_field(eni: &EniDescription, name: &str) -> Vec<String> {
-    match name {
-        "instance.group-id" => eni.groups.iter().map(|group| group.id.to_string()).collect(),
-        "ip-address" => eni
-            .public
-            .get(&eni.primary)
-            .map(ToString::to_string)
-            .into_iter()
-            .collect(),
-        "private-ip-address" => vec![eni.primary.to_string()],
-        "subnet-id" => vec![eni.subnet.to_string()],
-        "vpc-id" => vec![eni.vpc.to_string()],
-        _ => Vec::new(),
-    }
-}
-
-fn reservation(instance: &InstanceDescription) -> String {
-    instance.id.as_str().replacen("i-", "r-", 1)
-}
-
-/// Each instance was launched by a reservation of its own.
+/// Instances of one launch that are on one page are in one reservation.
 pub(super) fn write_list(xml: &mut Xml, shape: &Shape, list: Vec<InstanceDescription>) {
-    let kept = filter::keep(&shape.filters, list, |instance| Some(&instance.tags), field);
+    let kept = filter::keep(
+        &shape.filters,
+        list,
+        |instance| Some(&instance.tags),
+        field::field,
+    );
     let (page, next) = shape.page.cut(kept, |instance| instance.id.to_string());
-    xml.list("reservationSet", &page, |xml, instance| {
-        xml.leaf("reservationId", reservation(instance));
-        xml.leaf("ownerId", &instance.owner);
-        xml.node("groupSet", |_| {});
-        xml.list("instancesSet", [instance], write);
+    let mut launches: BTreeMap<&ReservationId, Vec<&InstanceDescription>> = BTreeMap::new();
+    for instance in &page {
+        launches.entry(&instance.reservation).or_default().push(instance);
+    }
+    xml.list("reservationSet", launches.into_values(), |xml, instances| {
+        write_reservation(xml, &instances);
     });
     xml.maybe("nextToken", next);
+}
+
+/// The answer of a launch is its reservation.
+pub(super) fn write_launch(xml: &mut Xml, list: &[InstanceDescription]) {
+    let instances: Vec<&InstanceDescription> = list.iter().collect();
+    write_reservation(xml, &instances);
+}
+
+fn write_reservation(xml: &mut Xml, instances: &[&InstanceDescription]) {
+    if let Some(first) = instances.first() {
+        xml.leaf("reservationId", &first.reservation);
+        xml.leaf("ownerId", &first.owner);
+    }
+    xml.node("groupSet", |_| {});
+    xml.list("instancesSet", instances, |xml, instance| write(xml, instance));
 }
 
 fn write(xml: &mut Xml, instance: &InstanceDescription) {
     let info = instance.instance_type;
     xml.leaf("instanceId", &instance.id);
-    xml.leaf("imageId", "ami-00000000000000000");
-    xml.node("instanceState", |xml| {
-        xml.leaf("code", instance.state.code());
-        xml.leaf("name", instance.state.name());
-    });
-    xml.leaf("amiLaunchIndex", 0);
+    xml.leaf("imageId", &instance.image);
+    write_state(xml, instance);
+    xml.leaf("reason", transition(instance).unwrap_or_default());
+    xml.leaf("amiLaunchIndex", instance.launch_index);
+    xml.maybe("clientToken", instance.client_token.as_ref());
     xml.leaf("instanceType", &info.instance_type);
     xml.leaf("launchTime", iso8601(instance.launched_at));
     xml.node("placement", |xml| {
@@ -152,14 +88,20 @@ fn write(xml: &mut Xml, instance: &InstanceDescription) {
     });
     xml.node("monitoring", |xml| xml.leaf("state", "disabled"));
     xml.maybe("architecture", info.architectures.first());
+    xml.leaf("ebsOptimized", false);
     xml.leaf("enaSupport", info.ena_support != "unsupported");
     // EC2 says so for Nitro too (AWS documentation, `Instance`).
     xml.leaf("hypervisor", "xen");
     xml.leaf("virtualizationType", "hvm");
-    xml.leaf("rootDeviceName", "/dev/xvda");
+    xml.leaf("rootDeviceName", ROOT_DEVICE);
     xml.leaf("rootDeviceType", "ebs");
+    xml.node("cpuOptions", |xml| {
+        xml.leaf("coreCount", info.cores);
+        xml.leaf("threadsPerCore", info.threads_per_core);
+    });
     write_role(xml, instance);
     write_metadata_options(xml, instance);
+    write_unset_options(xml, instance);
     if let Some(primary) = instance.enis.first() {
         write_primary(xml, primary);
     }
@@ -171,54 +113,120 @@ fn write(xml: &mut Xml, instance: &InstanceDescription) {
     xml.tags(&instance.tags);
 }
 
-fn write_role(xml: &mut Xml, instance: &InstanceDescription) {
-    if let Some(role) = &instance.role {
-        xml.node("iamInstanceProfile", |xml| {
-            xml.leaf(
-                "arn",
-                format!("arn:aws:iam::{}:instance-profile/{role}", instance.owner),
-            );
-            xml.leaf("id", "AIPAEXAMPLEEXAMPLE000");
+fn write_state(xml: &mut Xml, instance: &InstanceDescription) {
+    xml.node("instanceState", |xml| {
+        xml.leaf("code", instance.state.code());
+        xml.leaf("name", instance.state.name());
+    });
+    if let Some([code, message]) = state_reason(instance) {
+        xml.node("stateReason", |xml| {
+            xml.leaf("code", code);
+            xml.leaf("message", message);
         });
     }
 }
 
+/// The code and the text of why an instance is in its state.
+fn state_reason(instance: &InstanceDescription) -> Option<[String; 2]> {
+    match instance.state {
+        InstanceState::Pending => Some(["pending".to_owned(), "pending".to_owned()]),
+        InstanceState::Running => None,
+        InstanceState::ShuttingDown | InstanceState::Terminated => Some([
+            USER_SHUTDOWN.to_owned(),
+            format!("{USER_SHUTDOWN}: User initiated shutdown"),
+        ]),
+    }
+}
+
+/// Why an instance changed its state last, as people read it.
+fn transition(instance: &InstanceDescription) -> Option<&'static str> {
+    match instance.state {
+        InstanceState::Pending | InstanceState::Running => None,
+        InstanceState::ShuttingDown | InstanceState::Terminated => Some("User initiated"),
+    }
+}
+
+fn profile_arn(instance: &InstanceDescription) -> Option<String> {
+    let role = instance.role.as_ref()?;
+    Some(format!("arn:aws:iam::{}:instance-profile/{role}", instance.owner))
+}
+
+/// One id for every instance profile: nothing here looks into IAM.
+const PROFILE_ID: &str = "AIPAEXAMPLEEXAMPLE000";
+
+fn write_role(xml: &mut Xml, instance: &InstanceDescription) {
+    if let Some(arn) = profile_arn(instance) {
+        xml.node("iamInstanceProfile", |xml| {
+            xml.leaf("arn", arn);
+            xml.leaf("id", PROFILE_ID);
+        });
+    }
+}
+
+fn switch(on: bool) -> &'static str {
+    if on { "enabled" } else { "disabled" }
+}
+
 fn write_metadata_options(xml: &mut Xml, instance: &InstanceDescription) {
+    let options = instance.metadata;
     xml.node("metadataOptions", |xml| {
         xml.leaf("state", "applied");
         xml.leaf("httpTokens", "required");
-        xml.leaf("httpPutResponseHopLimit", instance.hop_limit);
-        let endpoint = if instance.metadata_enabled {
-            "enabled"
-        } else {
-            "disabled"
-        };
-        xml.leaf("httpEndpoint", endpoint);
-        xml.leaf("httpProtocolIpv6", "disabled");
+        xml.leaf("httpPutResponseHopLimit", options.hop_limit);
+        xml.leaf("httpEndpoint", switch(options.enabled));
+        xml.leaf("httpProtocolIpv6", switch(options.over_ipv6));
         xml.leaf("instanceMetadataTags", "disabled");
     });
+}
+
+/// Options of every instance that nobody set.
+fn write_unset_options(xml: &mut Xml, instance: &InstanceDescription) {
+    xml.node("capacityReservationSpecification", |xml| {
+        xml.leaf("capacityReservationPreference", "open");
+    });
+    xml.node("enclaveOptions", |xml| xml.leaf("enabled", false));
+    xml.node("hibernationOptions", |xml| xml.leaf("configured", false));
+    xml.node("maintenanceOptions", |xml| {
+        xml.leaf("autoRecovery", "default");
+        xml.leaf("rebootMigration", "default");
+    });
+    xml.node("networkPerformanceOptions", |xml| {
+        xml.leaf("bandwidthWeighting", "default");
+    });
+    xml.node("operator", |xml| xml.leaf("managed", false));
+    xml.node("privateDnsNameOptions", |xml| {
+        xml.leaf("hostnameType", "ip-name");
+        xml.leaf("enableResourceNameDnsARecord", false);
+        xml.leaf("enableResourceNameDnsAAAARecord", false);
+    });
+    xml.leaf("currentInstanceBootMode", boot_mode(instance));
+    xml.leaf("platformDetails", PLATFORM);
+    xml.leaf("usageOperation", USAGE);
+    xml.leaf("usageOperationUpdateTime", iso8601(instance.launched_at));
+}
+
+/// Graviton boots by UEFI, others by BIOS unless their image says otherwise (AWS documentation, "Boot modes").
+fn boot_mode(instance: &InstanceDescription) -> &'static str {
+    let architectures = &instance.instance_type.architectures;
+    if architectures.iter().any(|name| name == "arm64") {
+        "uefi"
+    } else {
+        "legacy-bios"
+    }
 }
 
 fn write_primary(xml: &mut Xml, primary: &EniDescription) {
     xml.leaf("subnetId", &primary.subnet);
     xml.leaf("vpcId", &primary.vpc);
     xml.leaf("privateIpAddress", primary.primary);
+    xml.leaf(
+        "privateDnsName",
+        private_dns_name(&primary.region, primary.primary),
+    );
+    // The VPC gives out no public names.
+    xml.leaf("dnsName", "");
     xml.maybe("ipAddress", primary.public.get(&primary.primary));
+    xml.maybe("ipv6Address", primary.ipv6.first());
     xml.leaf("sourceDestCheck", primary.source_dest_check);
     network_interface::write_groups(xml, &primary.groups);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::known;
-    use super::FILTERS;
-
-    #[test]
-    fn ec2_has_every_filter_that_is_served() {
-        assert!(
-            FILTERS
-                .iter()
-                .all(|name| known::has_filter("DescribeInstances", name))
-        );
-    }
 }

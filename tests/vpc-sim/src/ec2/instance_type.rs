@@ -2,41 +2,11 @@
 
 use super::action::Shape;
 use super::filter;
-use super::page::{Bounds, Page};
 use super::query::Params;
 use super::xml::Xml;
 use crate::model::error::Ec2Error;
 use crate::model::limits::InstanceTypeInfo;
-use crate::model::request::Request;
-
-/// EC2 never gives more than 100 types at once, asked for pages or not (AWS documentation of the action).
-const PAGES: Bounds = Bounds {
-    least: 5,
-    most: 100,
-    unless_set: Some(100),
-};
-
-/// The filters that are served. Types have no tags.
-const FILTERS: &[&str] = &[
-    "bare-metal",
-    "current-generation",
-    "hypervisor",
-    "instance-type",
-    "memory-info.size-in-mib",
-    "network-info.efa-supported",
-    "network-info.ena-support",
-    "network-info.encryption-in-transit-supported",
-    "network-info.ipv4-addresses-per-interface",
-    "network-info.ipv6-addresses-per-interface",
-    "network-info.ipv6-supported",
-    "network-info.maximum-network-cards",
-    "network-info.maximum-network-interfaces",
-    "network-info.network-performance",
-    "processor-info.supported-architecture",
-    "vcpu-info.default-cores",
-    "vcpu-info.default-threads-per-core",
-    "vcpu-info.default-vcpus",
-];
+use crate::model::request::{Operation, Request};
 
 pub(super) fn parse_describe(params: &mut Params) -> Result<(Request, Shape), Ec2Error> {
     let names = params.list("InstanceType");
@@ -46,10 +16,7 @@ pub(super) fn parse_describe(params: &mut Params) -> Result<(Request, Shape), Ec
             "The parameter instanceTypeSet cannot be used with the parameter maxResults",
         ));
     }
-    let shape = Shape {
-        filters: filter::parse(params, "DescribeInstanceTypes", FILTERS)?,
-        page: Page::parse(params, PAGES)?,
-    };
+    let shape = Shape::parse(params, Operation::DescribeInstanceTypes)?;
     Ok(shape.describe(names, Request::DescribeInstanceTypes))
 }
 
@@ -60,6 +27,13 @@ fn field(info: &&'static InstanceTypeInfo, name: &str) -> Vec<String> {
         "hypervisor" => return info.hypervisor.clone().into_iter().collect(),
         "instance-type" => info.instance_type.clone(),
         "memory-info.size-in-mib" => info.memory_mib.to_string(),
+        "network-info.efa-info.maximum-efa-interfaces" => {
+            return info
+                .max_efa_enis
+                .map(|most| most.to_string())
+                .into_iter()
+                .collect();
+        }
         "network-info.efa-supported" => info.efa_supported.to_string(),
         "network-info.ena-support" => info.ena_support.clone(),
         "network-info.encryption-in-transit-supported" => info.encryption_in_transit.to_string(),
@@ -120,19 +94,4 @@ fn write_network(xml: &mut Xml, info: &InstanceTypeInfo) {
         xml.node("efaInfo", |xml| xml.leaf("maximumEfaInterfaces", most));
     }
     xml.leaf("encryptionInTransitSupported", info.encryption_in_transit);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::known;
-    use super::FILTERS;
-
-    #[test]
-    fn ec2_has_every_filter_that_is_served() {
-        assert!(
-            FILTERS
-                .iter()
-                .all(|name| known::has_filter("DescribeInstanceTypes", name))
-        );
-    }
 }

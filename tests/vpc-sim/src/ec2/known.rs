@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 const DATA: &str = include_str!("../../data/actions.csv");
 
 /// (action, kind, name)
-static KNOWN: LazyLock<BTreeSet<(&str, &str, &str)>> = LazyLock::new(|| {
+static KNOWN: LazyLock<BTreeSet<(&'static str, &'static str, &'static str)>> = LazyLock::new(|| {
     DATA.lines()
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| {
@@ -17,9 +17,12 @@ static KNOWN: LazyLock<BTreeSet<(&str, &str, &str)>> = LazyLock::new(|| {
         .collect()
 });
 
-/// Whether EC2's action has a parameter of this name; numbers in it count the members of a list.
-pub(super) fn has_parameter(action: &str, name: &str) -> bool {
-    let pattern: Vec<&str> = name
+/// The parameter that almost every action has.
+pub(super) const DRY_RUN: &str = "DryRun";
+
+/// A parameter's name with `N` for the numbers that count the members of lists.
+pub(super) fn pattern(name: &str) -> String {
+    let parts: Vec<&str> = name
         .split('.')
         .map(|part| {
             if part.bytes().all(|b| b.is_ascii_digit()) {
@@ -29,7 +32,27 @@ pub(super) fn has_parameter(action: &str, name: &str) -> bool {
             }
         })
         .collect();
-    KNOWN.contains(&(action, "parameter", pattern.join(".").as_str()))
+    parts.join(".")
+}
+
+/// Whether EC2's action has a parameter of this name.
+pub(super) fn has_parameter(action: &str, name: &str) -> bool {
+    KNOWN.contains(&(action, "parameter", pattern(name).as_str()))
+}
+
+/// All parameters of an action.
+pub(super) fn parameters(action: &str) -> impl Iterator<Item = &'static str> {
+    of(action, "parameter")
+}
+
+/// All filters of an action; `tag:` stands for those with a key behind it.
+pub(super) fn filters(action: &str) -> impl Iterator<Item = &'static str> {
+    of(action, "filter")
+}
+
+fn of(action: &str, kind: &str) -> impl Iterator<Item = &'static str> {
+    let wanted = move |entry: &&(&str, &str, &str)| entry.0 == action && entry.1 == kind;
+    KNOWN.iter().filter(wanted).map(|(_, _, name)| *name)
 }
 
 /// Whether EC2's action has a filter of this name.

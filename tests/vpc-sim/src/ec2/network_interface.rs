@@ -3,54 +3,60 @@
 use std::net::Ipv4Addr;
 
 use super::action::Shape;
-use super::assign::{Choice, address, prefix};
+use super::assign::{Choice, address, prefix as prefix_value};
+use super::assign_ipv6::Ipv6Choice;
+use super::dns::private_dns_name;
 use super::filter;
-use super::page::{Bounds, Page};
 use super::query::Params;
 use super::tag;
 use super::timestamp::iso8601;
 use super::xml::Xml;
 use crate::model::error::Ec2Error;
-use crate::model::request::{AttachEni, CreateEni, EniChange, Request};
+use crate::model::request::{AttachEni, CreateEni, EniChange, Operation, Request};
 use crate::model::response::{AttachmentDescription, EniDescription, Group};
 
 /// The longest client token (AWS documentation, "Ensuring idempotency").
 const TOKEN_CHARACTERS: usize = 64;
+/// Who owns public addresses that are not Elastic ones.
+const ADDRESS_OWNER: &str = "amazon";
 
 pub(super) fn parse_create(params: &mut Params) -> Result<Request, Ec2Error> {
-    refuse_kinds(params)?;
-    let (primary, choice) = read_addresses(params)?;
-    let client_token = params.text("ClientToken").filter(|token| !token.is_empty());
-    if let Some(token) = client_token
-        .as_ref()
-        .filter(|token| token.chars().count() > TOKEN_CHARACTERS)
-    {
-        return Err(Ec2Error::InvalidValue {
-            parameter: "ClientToken".to_owned(),
-            value: token.clone(),
-            reason: "The token is longer than 64 characters.",
-        });
-    }
+    refuse_kinds(params, "")?;
+    let (primary, choice) = read_addresses(params, "")?;
     Ok(Request::CreateNetworkInterface(CreateEni {
         subnet: params.id("SubnetId")?,
         description: params.text("Description").unwrap_or_default(),
         groups: params.ids("SecurityGroupId")?,
         primary,
         wanted: choice.wanted()?,
+        wanted_ipv6: Ipv6Choice::read(params, "", "Ipv6Addresses")?.wanted()?,
         tags: tag::read_specifications(params, "network-interface")?,
-        client_token,
+        client_token: client_token(params)?,
     }))
 }
 
-/// Only ordinary interfaces are simulated.
-fn refuse_kinds(params: &mut Params) -> Result<(), Ec2Error> {
-    match params.text("InterfaceType").as_deref() {
+pub(super) fn client_token(params: &mut Params) -> Result<Option<String>, Ec2Error> {
+    let token = params.text("ClientToken").filter(|token| !token.is_empty());
+    match token {
+        Some(token) if token.chars().count() > TOKEN_CHARACTERS => Err(Ec2Error::InvalidValue {
+            parameter: "ClientToken".to_owned(),
+            value: token,
+            reason: "The token is longer than 64 characters.",
+        }),
+        token => Ok(token),
+    }
+}
+
+/// Only ordinary interfaces are simulated. Names are below `prefix`, here and in the next function.
+pub(super) fn refuse_kinds(params: &mut Params, prefix: &str) -> Result<(), Ec2Error> {
+    let name = format!("{prefix}InterfaceType");
+    match params.text(&name).as_deref() {
         None | Some("interface") => Ok(()),
         Some(kind @ ("efa" | "efa-only" | "branch" | "trunk")) => {
-            Err(Ec2Error::Unsupported(format!("InterfaceType {kind}")))
+            Err(Ec2Error::Unsupported(format!("{name} {kind}")))
         }
         Some(other) => Err(Ec2Error::InvalidValue {
-            parameter: "InterfaceType".to_owned(),
+            parameter: name,
             value: other.to_owned(),
             reason: "Unknown interface type.",
         }),
@@ -58,23 +64,27 @@ fn refuse_kinds(params: &mut Params) -> Result<(), Ec2Error> {
 }
 
 /// The primary address may be given alone or as the one marked so in the list.
-fn read_addresses(params: &mut Params) -> Result<(Option<Ipv4Addr>, Choice), Ec2Error> {
+pub(super) fn read_addresses(
+    params: &mut Params,
+    prefix: &str,
+) -> Result<(Option<Ipv4Addr>, Choice), Ec2Error> {
+    let at = |name: &str| format!("{prefix}{name}");
     let mut primary = params
-        .text("PrivateIpAddress")
+        .text(&at("PrivateIpAddress"))
         .map(|text| address("PrivateIpAddress", text))
         .transpose()?;
     let mut choice = Choice {
-        count: params.number("SecondaryPrivateIpAddressCount")?,
-        prefix_count: params.number("Ipv4PrefixCount")?,
+        count: params.number(&at("SecondaryPrivateIpAddressCount"))?,
+        prefix_count: params.number(&at("Ipv4PrefixCount"))?,
         ..Choice::default()
     };
-    for index in params.indexes("PrivateIpAddresses") {
-        let name = format!("PrivateIpAddresses.{index}.PrivateIpAddress");
+    for index in params.indexes(&at("PrivateIpAddresses")) {
+        let name = at(&format!("PrivateIpAddresses.{index}.PrivateIpAddress"));
         let text = params
             .text(&name)
             .ok_or(Ec2Error::MissingParameter("PrivateIpAddresses.PrivateIpAddress"))?;
         let given = address(&name, text)?;
-        if params.flag(&format!("PrivateIpAddresses.{index}.Primary"))? != Some(true) {
+        if params.flag(&at(&format!("PrivateIpAddresses.{index}.Primary")))? != Some(true) {
             choice.addresses.push(given);
         } else if primary.replace(given).is_some() {
             return Err(Ec2Error::InvalidCombination(
@@ -82,12 +92,8 @@ fn read_addresses(params: &mut Params) -> Result<(Option<Ipv4Addr>, Choice), Ec2
             ));
         }
     }
-    for index in params.indexes("Ipv4Prefix") {
-        let name = format!("Ipv4Prefix.{index}.Ipv4Prefix");
-        let text = params
-            .text(&name)
-            .ok_or(Ec2Error::MissingParameter("Ipv4Prefix.Ipv4Prefix"))?;
-        choice.prefixes.push(prefix(&name, text)?);
+    for text in params.members(&at("Ipv4Prefix"), "Ipv4Prefix")? {
+        choice.prefixes.push(prefix_value("Ipv4Prefix", text)?);
     }
     Ok((primary, choice))
 }
@@ -121,12 +127,13 @@ pub(super) fn parse_modify(params: &mut Params) -> Result<Request, Ec2Error> {
     let eni = params.id("NetworkInterfaceId")?;
     let groups = params.ids("SecurityGroupId")?;
     let delete = params.flag("Attachment.DeleteOnTermination")?;
-    let attachment = match delete {
-        Some(delete) => Some(EniChange::DeleteOnTermination {
-            attachment: params.id("Attachment.AttachmentId")?,
+    let attachment = match (delete, params.text("Attachment.AttachmentId")) {
+        (Some(_), None) => return Err(Ec2Error::MissingParameter("Attachment.AttachmentId")),
+        (Some(delete), Some(id)) => Some(EniChange::DeleteOnTermination {
+            attachment: id.parse()?,
             delete,
         }),
-        None => None,
+        (None, _) => None,
     };
     let given = [
         params.text("Description.Value").map(EniChange::Description),
@@ -146,18 +153,9 @@ pub(super) fn parse_modify(params: &mut Params) -> Result<Request, Ec2Error> {
     }
 }
 
-const PAGES: Bounds = Bounds {
-    least: 5,
-    most: 1000,
-    unless_set: None,
-};
-
 pub(super) fn parse_describe(params: &mut Params) -> Result<(Request, Shape), Ec2Error> {
     let ids = params.ids("NetworkInterfaceId")?;
-    let shape = Shape {
-        filters: filter::parse(params, "DescribeNetworkInterfaces", FILTERS)?,
-        page: Page::parse(params, PAGES)?,
-    };
+    let shape = Shape::parse(params, Operation::DescribeNetworkInterfaces)?;
     if !ids.is_empty() && shape.page.asked() {
         return Err(Ec2Error::InvalidCombination(
             "The parameter networkInterfaceIdSet cannot be used with the parameter maxResults",
@@ -168,37 +166,8 @@ pub(super) fn parse_describe(params: &mut Params) -> Result<(Request, Shape), Ec
     Ok(shape.describe(ids, Request::DescribeNetworkInterfaces))
 }
 
-/// The filters that are served beside tags.
-const FILTERS: &[&str] = &[
-    "addresses.association.public-ip",
-    "addresses.primary",
-    "addresses.private-ip-address",
-    "association.public-ip",
-    "attachment.attach-time",
-    "attachment.attachment-id",
-    "attachment.delete-on-termination",
-    "attachment.device-index",
-    "attachment.instance-id",
-    "attachment.instance-owner-id",
-    "attachment.status",
-    "availability-zone",
-    "availability-zone-id",
-    "description",
-    "group-id",
-    "interface-type",
-    "mac-address",
-    "network-interface-id",
-    "owner-id",
-    "private-ip-address",
-    "requester-id",
-    "requester-managed",
-    "source-dest-check",
-    "status",
-    "subnet-id",
-    "vpc-id",
-];
-
-fn field(eni: &EniDescription, name: &str) -> Vec<String> {
+/// What a network interface has under the name of a filter.
+pub(super) fn field(eni: &EniDescription, name: &str) -> Vec<String> {
     match name.strip_prefix("attachment.") {
         Some(rest) => eni
             .attachment
@@ -224,6 +193,14 @@ fn attachment_field(eni: &EniDescription, attachment: &AttachmentDescription, na
 
 fn eni_field(eni: &EniDescription, name: &str) -> Vec<String> {
     match name {
+        "addresses.association.owner-id" => eni.public.values().map(|_| ADDRESS_OWNER.to_owned()).collect(),
+        "association.ip-owner-id" => {
+            let public = eni.public.get(&eni.primary);
+            public.map(|_| ADDRESS_OWNER.to_owned()).into_iter().collect()
+        }
+        "ipv6-addresses.ipv6-address" => eni.ipv6.iter().map(ToString::to_string).collect(),
+        "operator.managed" => vec!["false".to_owned()],
+        "private-dns-name" => vec![private_dns_name(&eni.region, eni.primary)],
         "addresses.association.public-ip" => eni.public.values().map(Ipv4Addr::to_string).collect(),
         "addresses.primary" => ["true", "false"]
             .into_iter()
@@ -274,7 +251,6 @@ pub(super) fn write(xml: &mut Xml, eni: &EniDescription) {
     xml.leaf("requesterId", &eni.requester);
     xml.leaf("requesterManaged", false);
     xml.tags(&eni.tags);
-    xml.node("operator", |xml| xml.leaf("managed", false));
     if let Some(attachment) = &eni.attachment {
         xml.node("attachment", |xml| {
             write_attachment(xml, attachment);
@@ -311,21 +287,32 @@ fn write_shared(xml: &mut Xml, eni: &EniDescription) {
     xml.leaf("status", eni.status.name());
     xml.leaf("macAddress", eni.mac);
     xml.leaf("privateIpAddress", eni.primary);
+    xml.leaf("privateDnsName", private_dns_name(&eni.region, eni.primary));
     xml.leaf("sourceDestCheck", eni.source_dest_check);
     write_groups(xml, &eni.groups);
     write_association(xml, eni, eni.primary);
     xml.list("privateIpAddressesSet", addresses(eni), |xml, address| {
         xml.leaf("privateIpAddress", address);
+        xml.leaf("privateDnsName", private_dns_name(&eni.region, address));
         xml.leaf("primary", address == eni.primary);
         write_association(xml, eni, address);
     });
-    xml.node("ipv6AddressesSet", |_| {});
+    xml.list("ipv6AddressesSet", &eni.ipv6, |xml, address| {
+        xml.leaf("ipv6Address", address);
+        xml.leaf("isPrimaryIpv6", false);
+    });
+    if !eni.ipv6_prefixes.is_empty() {
+        xml.list("ipv6PrefixSet", &eni.ipv6_prefixes, |xml, prefix| {
+            xml.leaf("ipv6Prefix", prefix);
+        });
+    }
     if !eni.prefixes.is_empty() {
         xml.list("ipv4PrefixSet", &eni.prefixes, |xml, prefix| {
             xml.leaf("ipv4Prefix", prefix);
         });
     }
     xml.leaf("interfaceType", "interface");
+    xml.node("operator", |xml| xml.leaf("managed", false));
 }
 
 pub(super) fn write_groups(xml: &mut Xml, groups: &[Group]) {
@@ -339,22 +326,7 @@ fn write_association(xml: &mut Xml, eni: &EniDescription, address: Ipv4Addr) {
     if let Some(public) = eni.public.get(&address) {
         xml.node("association", |xml| {
             xml.leaf("publicIp", public);
-            xml.leaf("ipOwnerId", "amazon");
+            xml.leaf("ipOwnerId", ADDRESS_OWNER);
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::known;
-    use super::FILTERS;
-
-    #[test]
-    fn ec2_has_every_filter_that_is_served() {
-        assert!(
-            FILTERS
-                .iter()
-                .all(|name| known::has_filter("DescribeNetworkInterfaces", name))
-        );
     }
 }

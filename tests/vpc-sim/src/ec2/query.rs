@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
-use super::known;
 use crate::model::error::Ec2Error;
 use crate::model::id::MalformedId;
 
@@ -28,10 +27,31 @@ impl Params {
         })
     }
 
+    /// The names of all parameters.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
     pub(super) fn text(&mut self, name: &str) -> Option<String> {
         let value = self.values.get(name)?.clone();
         self.read.insert(name.to_owned());
         Some(value)
+    }
+
+    /// Whether the parameter is given at all.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// `list.1.member`, `list.2.member` …, each of which must be there.
+    pub(super) fn members(&mut self, list: &str, member: &'static str) -> Result<Vec<String>, Ec2Error> {
+        let indexes = self.indexes(list).into_iter();
+        indexes
+            .map(|index| {
+                self.text(&format!("{list}.{index}.{member}"))
+                    .ok_or(Ec2Error::MissingParameter(member))
+            })
+            .collect()
     }
 
     pub(super) fn required(&mut self, name: &'static str) -> Result<String, Ec2Error> {
@@ -92,12 +112,11 @@ impl Params {
             .collect()
     }
 
-    /// Everything must have been read: the rest is unknown, or known and not served.
-    pub(super) fn finish(&self, action: &str) -> Result<(), Ec2Error> {
-        match self.values.keys().find(|name| !self.read.contains(*name)) {
+    /// Everything must have been read: what is served in other circumstances is refused in these.
+    pub(super) fn finish(&self) -> Result<(), Ec2Error> {
+        match self.names().find(|name| !self.read.contains(*name)) {
             None => Ok(()),
-            Some(name) if known::has_parameter(action, name) => Err(Ec2Error::Unsupported(name.clone())),
-            Some(name) => Err(Ec2Error::UnknownParameter(unknown_part(name))),
+            Some(name) => Err(Ec2Error::Unsupported(name.to_owned())),
         }
     }
 }
@@ -116,7 +135,7 @@ pub(super) fn parse_value<T: FromStr>(
 
 /// EC2 names the last member of the path, not the path (observed: `Filter.0.String` gives "The parameter String is not
 /// recognized").
-fn unknown_part(name: &str) -> String {
+pub(super) fn unknown_part(name: &str) -> String {
     name.split('.')
         .rfind(|part| part.parse::<u32>().is_err())
         .unwrap_or(name)
@@ -157,24 +176,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_over_is_unknown_or_unsupported() {
-        let finish = |form: &str| {
-            Params::parse(form)
-                .expect("a good form")
-                .finish("CreateNetworkInterface")
-        };
-        assert_eq!(
-            finish("Nonsense=1"),
-            Err(Ec2Error::UnknownParameter("Nonsense".to_owned()))
-        );
-        assert_eq!(
-            finish("Tag.1.String=1"),
-            Err(Ec2Error::UnknownParameter("String".to_owned()))
-        );
-        assert_eq!(
-            finish("Ipv6AddressCount=1"),
-            Err(Ec2Error::Unsupported("Ipv6AddressCount".to_owned()))
-        );
-        assert_eq!(finish(""), Ok(()));
+    fn what_nobody_read_is_refused() {
+        let mut params = Params::parse("A=1&B=2").expect("a good form");
+        params.text("A");
+        assert_eq!(params.finish(), Err(Ec2Error::Unsupported("B".to_owned())));
+        params.text("B");
+        assert_eq!(params.finish(), Ok(()));
+    }
+
+    #[test]
+    fn an_unknown_parameter_is_named_by_its_last_part() {
+        assert_eq!(unknown_part("Nonsense"), "Nonsense");
+        assert_eq!(unknown_part("Tag.1.String"), "String");
+        assert_eq!(unknown_part("Filter.0.String.1"), "String");
     }
 }

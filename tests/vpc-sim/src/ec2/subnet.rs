@@ -1,51 +1,41 @@
 //! Subnets: how they are asked for and written.
 
+use ipnet::Ipv6Net;
+
 use super::action::Shape;
 use super::filter;
-use super::page::{Bounds, Page};
 use super::query::Params;
 use super::xml::Xml;
 use crate::model::error::Ec2Error;
-use crate::model::request::Request;
+use crate::model::request::{Operation, Request};
 use crate::model::response::SubnetDescription;
-
-const PAGES: Bounds = Bounds {
-    least: 5,
-    most: 1000,
-    unless_set: None,
-};
-
-/// The filters that are served beside tags.
-const FILTERS: &[&str] = &[
-    "availability-zone",
-    "availability-zone-id",
-    "available-ip-address-count",
-    "cidr-block",
-    "default-for-az",
-    "map-public-ip-on-launch",
-    "owner-id",
-    "state",
-    "subnet-arn",
-    "subnet-id",
-    "vpc-id",
-];
 
 pub(super) fn parse_describe(params: &mut Params) -> Result<(Request, Shape), Ec2Error> {
     let ids = params.ids("SubnetId")?;
-    let shape = Shape {
-        filters: filter::parse(params, "DescribeSubnets", FILTERS)?,
-        page: Page::parse(params, PAGES)?,
-    };
+    let shape = Shape::parse(params, Operation::DescribeSubnets)?;
     Ok(shape.describe(ids, Request::DescribeSubnets))
 }
 
 fn field(subnet: &SubnetDescription, name: &str) -> Vec<String> {
+    if let Some(rest) = name.strip_prefix("ipv6-cidr-block-association.") {
+        return subnet
+            .ipv6_cidr
+            .map(|cidr| ipv6_field(subnet, cidr, rest))
+            .into_iter()
+            .collect();
+    }
     let value = match name {
         "availability-zone" => subnet.zone.name.clone(),
         "availability-zone-id" => subnet.zone.id.clone(),
         "available-ip-address-count" => subnet.available.to_string(),
         "cidr-block" => subnet.cidr.to_string(),
-        "default-for-az" => "false".to_owned(),
+        "default-for-az"
+        | "enable-dns64"
+        | "ipv6-native"
+        | "map-customer-owned-ip-on-launch"
+        | "private-dns-name-options-on-launch.enable-resource-name-dns-a-record"
+        | "private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record" => "false".to_owned(),
+        "private-dns-name-options-on-launch.hostname-type" => "ip-name".to_owned(),
         "map-public-ip-on-launch" => subnet.public.to_string(),
         "owner-id" => subnet.owner.clone(),
         "state" => "available".to_owned(),
@@ -55,6 +45,19 @@ fn field(subnet: &SubnetDescription, name: &str) -> Vec<String> {
         _ => return Vec::new(),
     };
     vec![value]
+}
+
+fn ipv6_field(subnet: &SubnetDescription, cidr: Ipv6Net, name: &str) -> String {
+    match name {
+        "association-id" => association(subnet),
+        "ipv6-cidr-block" => cidr.to_string(),
+        _ => "associated".to_owned(),
+    }
+}
+
+/// A subnet has at most one IPv6 CIDR here, so its association has the subnet's number.
+fn association(subnet: &SubnetDescription) -> String {
+    subnet.id.as_str().replacen("subnet-", "subnet-cidr-assoc-", 1)
 }
 
 fn arn(subnet: &SubnetDescription) -> String {
@@ -74,13 +77,19 @@ pub(super) fn write_list(xml: &mut Xml, shape: &Shape, list: Vec<SubnetDescripti
         xml.leaf("ownerId", &subnet.owner);
         xml.leaf("vpcId", &subnet.vpc);
         xml.leaf("cidrBlock", subnet.cidr);
-        xml.node("ipv6CidrBlockAssociationSet", |_| {});
+        xml.list("ipv6CidrBlockAssociationSet", subnet.ipv6_cidr, |xml, cidr| {
+            xml.leaf("associationId", association(subnet));
+            xml.leaf("ipv6CidrBlock", cidr);
+            xml.node("ipv6CidrBlockState", |xml| xml.leaf("state", "associated"));
+            xml.leaf("ipSource", "amazon");
+            xml.leaf("ipv6AddressAttribute", "public");
+        });
         xml.leaf("availableIpAddressCount", subnet.available);
         xml.leaf("availabilityZone", &subnet.zone.name);
         xml.leaf("availabilityZoneId", &subnet.zone.id);
         xml.leaf("defaultForAz", false);
         xml.leaf("mapPublicIpOnLaunch", subnet.public);
-        xml.leaf("assignIpv6AddressOnCreation", false);
+        xml.leaf("assignIpv6AddressOnCreation", subnet.ipv6_on_creation);
         xml.leaf("mapCustomerOwnedIpOnLaunch", false);
         xml.leaf("enableDns64", false);
         xml.leaf("ipv6Native", false);
@@ -92,19 +101,4 @@ pub(super) fn write_list(xml: &mut Xml, shape: &Shape, list: Vec<SubnetDescripti
         xml.tags(&subnet.tags);
     });
     xml.maybe("nextToken", next);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::known;
-    use super::FILTERS;
-
-    #[test]
-    fn ec2_has_every_filter_that_is_served() {
-        assert!(
-            FILTERS
-                .iter()
-                .all(|name| known::has_filter("DescribeSubnets", name))
-        );
-    }
 }

@@ -34,6 +34,8 @@ impl Service {
         let mut model = Model::new(Settings::instant(1), "10.0.0.0/16".parse().expect("a CIDR"));
         let subnet = model.add_subnet(NewSubnet {
             cidr: "10.0.1.0/24".parse().expect("a CIDR"),
+            ipv6_cidr: None,
+            ipv6_on_creation: false,
             zone: Zone {
                 name: "us-east-1a".to_owned(),
                 id: "use1-az1".to_owned(),
@@ -54,7 +56,7 @@ impl Service {
         let told = model.metadata(Duration::ZERO, &node).expect("it runs");
         let address = told.primary_address().expect("a primary address");
         let cloud = Cloud::start(model);
-        let imds = Imds::pretending(cloud.clone(), move |_| Some(address));
+        let imds = Imds::pretending(cloud.clone(), move |_| Some(address.into()));
         Self { cloud, node, imds }
     }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use super::document;
+use crate::ec2::private_dns_name;
 use crate::model::mac::Mac;
 use crate::model::metadata::{EniMetadata, InstanceMetadata};
 
@@ -94,21 +95,16 @@ fn put_instance(tree: &mut Tree, metadata: &InstanceMetadata) {
         put("security-groups", &lines(eni.groups.iter().map(|(_, name)| name)));
         if let Some(address) = eni.addresses.first() {
             put("local-ipv4", address);
-            put("local-hostname", &hostname(metadata, address));
-            put("hostname", &hostname(metadata, address));
+            let name = private_dns_name(&metadata.region, *address);
+            put("local-hostname", &name);
+            put("hostname", &name);
             if let Some(public) = eni.public.get(address) {
                 put("public-ipv4", public);
             }
         }
-    }
-}
-
-/// The private DNS name (AWS documentation, "Amazon EC2 instance hostnames": us-east-1 has a domain of its own).
-fn hostname(metadata: &InstanceMetadata, address: impl Display) -> String {
-    let name = address.to_string().replace('.', "-");
-    match metadata.region.as_str() {
-        "us-east-1" => format!("ip-{name}.ec2.internal"),
-        region => format!("ip-{name}.{region}.compute.internal"),
+        if let Some(address) = eni.ipv6.first() {
+            put("ipv6", address);
+        }
     }
 }
 
@@ -127,9 +123,17 @@ fn put_eni(tree: &mut Tree, metadata: &InstanceMetadata, mac: Mac, eni: &EniMeta
     tree.put_lines(&at("security-groups"), eni.groups.iter().map(|(_, name)| name));
     tree.put_lines(&at("local-ipv4s"), &eni.addresses);
     tree.put_lines(&at("ipv4-prefix"), &eni.prefixes);
+    tree.put_lines(&at("ipv6s"), &eni.ipv6);
+    tree.put_lines(&at("ipv6-prefix"), &eni.ipv6_prefixes);
+    tree.put_lines(&at("subnet-ipv6-cidr-blocks"), eni.subnet_ipv6_cidr);
+    if eni.subnet_ipv6_cidr.is_some() {
+        tree.put_lines(&at("vpc-ipv6-cidr-blocks"), &metadata.vpc_ipv6_cidrs);
+    }
     tree.put_lines(
         &at("local-hostname"),
-        eni.addresses.first().map(|a| hostname(metadata, a)),
+        eni.addresses
+            .first()
+            .map(|address| private_dns_name(&metadata.region, *address)),
     );
     tree.put_lines(
         &at("public-ipv4s"),

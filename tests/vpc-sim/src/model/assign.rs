@@ -80,9 +80,9 @@ impl Model {
             return Err(Ec2Error::NotAssigned(id.clone()));
         }
         let left = Holdings {
-            primary: held.primary,
             secondary: without(&held.secondary, addresses),
             prefixes: without(&held.prefixes, prefixes),
+            ..held
         };
         self.subnet_mut(&subnet)?.pool.give_back(addresses, prefixes);
         let unlisted = now
@@ -95,7 +95,7 @@ impl Model {
         Ok(Response::Done)
     }
 
-    fn set_holdings(
+    pub(crate) fn set_holdings(
         &mut self,
         now: Duration,
         id: &EniId,
@@ -113,6 +113,7 @@ impl Model {
     }
 }
 
-fn without<T: Clone + PartialEq>(all: &[T], gone: &[T]) -> Vec<T> {
+/// What is left of a list.
+pub(crate) fn without<T: Clone + PartialEq>(all: &[T], gone: &[T]) -> Vec<T> {
     all.iter().filter(|item| !gone.contains(item)).cloned().collect()
 }

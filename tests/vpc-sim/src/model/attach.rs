@@ -7,6 +7,7 @@ use super::eni::Attachment;
 use super::error::Ec2Error;
 use super::id::{AttachmentId, EniId};
 use super::instance::Instance;
+use super::launch::check_capacity;
 use super::request::AttachEni;
 use super::response::{AttachmentStatus, InstanceState, Response};
 use super::timeline::Seen;
@@ -75,14 +76,7 @@ impl Model {
             return Err(Ec2Error::OtherZone);
         }
         self.check_card(now, attach, instance)?;
-        let held = eni.held(now);
-        if held.slots() > instance.info.ipv4_per_eni as usize {
-            return Err(Ec2Error::AddressLimit);
-        }
-        if !held.prefixes.is_empty() && !instance.info.holds_prefixes() {
-            return Err(Ec2Error::PrefixesUnsupported(instance.info.instance_type.clone()));
-        }
-        Ok(())
+        check_capacity(instance.info, eni.held(now))
     }
 
     /// Room on the card, and a free index. An attachment that is ending still takes both.

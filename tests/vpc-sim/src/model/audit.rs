@@ -16,6 +16,12 @@ pub struct Audited {
     pub delete_on_termination: bool,
     /// How many secondary addresses it has.
     pub secondary: usize,
+    /// How many prefixes.
+    pub prefixes: usize,
+    /// How many IPv6 addresses.
+    pub ipv6: usize,
+    /// How many IPv6 prefixes.
+    pub ipv6_prefixes: usize,
 }
 
 impl Model {
@@ -29,6 +35,9 @@ impl Model {
                 instance: eni.attached(now).map(|attachment| attachment.instance.clone()),
                 delete_on_termination: eni.attributes.truth.at(now).delete_on_termination,
                 secondary: eni.held(now).secondary.len(),
+                prefixes: eni.held(now).prefixes.len(),
+                ipv6: eni.held(now).ipv6.len(),
+                ipv6_prefixes: eni.held(now).ipv6_prefixes.len(),
             })
             .collect()
     }

@@ -1,10 +1,10 @@
 //! `CreateNetworkInterface` and `DeleteNetworkInterface`.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::assign::UNATTACHED_SLOTS;
 use super::chance::Draw;
@@ -13,8 +13,9 @@ use super::error::Ec2Error;
 use super::id::{EniId, SecurityGroupId, SubnetId};
 use super::mac::Mac;
 use super::pool::{Pool, TakeError};
-use super::request::{Caller, CreateEni, Tags, Wanted};
+use super::request::{Caller, CreateEni, Tags, Wanted, WantedIpv6};
 use super::response::{EniDescription, Response};
+use super::subnet::Subnet;
 use super::timeline::{Facet, Seen, Viewer};
 use super::{Model, Token};
 
@@ -25,6 +26,7 @@ pub(crate) struct NewEni {
     pub(crate) groups: Vec<SecurityGroupId>,
     pub(crate) primary: Option<Ipv4Addr>,
     pub(crate) wanted: Wanted,
+    pub(crate) wanted_ipv6: WantedIpv6,
     pub(crate) tags: Tags,
     pub(crate) requester: String,
 }
@@ -85,9 +87,10 @@ impl Model {
         let new = NewEni {
             subnet: create.subnet.clone(),
             description: create.description.clone(),
-            groups: self.groups_or_default(&create.groups)?,
+            groups: self.groups_or_default(now, &create.groups)?,
             primary: create.primary,
             wanted: create.wanted.clone(),
+            wanted_ipv6: create.wanted_ipv6.clone(),
             tags: create.tags.clone(),
             requester: caller.to_string(),
         };
@@ -119,7 +122,7 @@ impl Model {
         if enis >= quotas.enis {
             return Err(Ec2Error::EniQuota);
         }
-        if create.wanted.slots() >= UNATTACHED_SLOTS {
+        if create.wanted.slots() >= UNATTACHED_SLOTS || create.wanted_ipv6.slots() > UNATTACHED_SLOTS {
             return Err(Ec2Error::AddressLimit);
         }
         Ok(())
@@ -130,8 +133,7 @@ impl Model {
         self.forget_history(now);
         let id = self.fresh_eni_id(&mut draw);
         let mac = self.fresh_mac(&mut draw);
-        let pool = &mut self.subnet_mut(&new.subnet)?.pool;
-        let holdings = take_first(pool, &new, &mut draw)?;
+        let holdings = take_first(self.subnet_mut(&new.subnet)?, &new, &mut draw)?;
         let attributes = Attributes {
             description: new.description,
             groups: new.groups,
@@ -203,12 +205,44 @@ impl Model {
         if let Some(subnet) = self.subnets.get_mut(&subnet) {
             let addresses: Vec<Ipv4Addr> = held.addresses().collect();
             subnet.pool.give_back(&addresses, &held.prefixes);
+            if let Some(ipv6) = &mut subnet.ipv6 {
+                ipv6.pool.give_back(&held.ipv6, &held.ipv6_prefixes);
+            }
         }
     }
 }
 
-/// The primary address and what is wanted beside it: all or nothing.
-fn take_first(pool: &mut Pool, new: &NewEni, draw: &mut Draw) -> Result<Holdings, Ec2Error> {
+/// The primary address and what is wanted beside it, in both families: all or nothing.
+fn take_first(subnet: &mut Subnet, new: &NewEni, draw: &mut Draw) -> Result<Holdings, Ec2Error> {
+    let holdings = take_first_ipv4(&mut subnet.pool, new, draw)?;
+    match take_ipv6(subnet, &new.wanted_ipv6, draw) {
+        Ok((ipv6, ipv6_prefixes)) => Ok(Holdings {
+            ipv6,
+            ipv6_prefixes,
+            ..holdings
+        }),
+        Err(error) => {
+            let addresses: Vec<Ipv4Addr> = holdings.addresses().collect();
+            subnet.pool.give_back(&addresses, &holdings.prefixes);
+            Err(error)
+        }
+    }
+}
+
+/// What is wanted in IPv6; what the subnet gives of itself when nothing is.
+fn take_ipv6(
+    subnet: &mut Subnet,
+    wanted: &WantedIpv6,
+    draw: &mut Draw,
+) -> Result<(Vec<Ipv6Addr>, Vec<Ipv6Net>), Ec2Error> {
+    let gives = subnet.ipv6.as_ref().is_some_and(|ipv6| ipv6.on_creation);
+    match wanted {
+        Wanted::Nothing if gives => super::assign_ipv6::take(subnet, &Wanted::Addresses(1), draw),
+        wanted => super::assign_ipv6::take(subnet, wanted, draw),
+    }
+}
+
+fn take_first_ipv4(pool: &mut Pool, new: &NewEni, draw: &mut Draw) -> Result<Holdings, Ec2Error> {
     let primary = match new.primary {
         Some(address) => {
             pool.take_exactly(&[address]).map_err(|error| match error {
@@ -227,6 +261,8 @@ fn take_first(pool: &mut Pool, new: &NewEni, draw: &mut Draw) -> Result<Holdings
             primary,
             secondary,
             prefixes,
+            ipv6: Vec::new(),
+            ipv6_prefixes: Vec::new(),
         }),
         Err(error) => {
             pool.give_back(&[primary], &[]);
@@ -258,7 +294,7 @@ pub(crate) fn take(
 
 fn refused(error: TakeError) -> Ec2Error {
     match error {
-        TakeError::Taken(address) => Ec2Error::AlreadyAssigned(address),
+        TakeError::Taken(address) => Ec2Error::AlreadyAssigned(address.into()),
         TakeError::Unusable(address) => Ec2Error::InvalidValue {
             parameter: "privateIpAddress".to_owned(),
             value: address.to_string(),

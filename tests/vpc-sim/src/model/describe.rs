@@ -1,18 +1,20 @@
 //! What describe calls say: the API's view, at the time of the call or, under a scripted fault, at an earlier one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::eni::Eni;
 use super::error::Ec2Error;
-use super::id::{EniId, InstanceId, SecurityGroupId, SubnetId, VpcId};
+use super::id::{EniId, InstanceId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcId};
 use super::instance::Instance;
 use super::limits::{self, InstanceTypeInfo};
 use super::request::Describe;
 use super::response::{
-    AttachmentDescription, AttachmentStatus, EniDescription, EniStatus, Group, InstanceDescription,
-    InstanceState, Response, SubnetDescription, VpcDescription,
+    AttachmentDescription, AttachmentStatus, EniDescription, EniStatus, Group, GroupDescription,
+    InstanceDescription, InstanceState, Response, RuleDescription, SubnetDescription, VpcDescription, Zone,
+    ZoneDescription,
 };
+use super::security_group::{Rule, SecurityGroup};
 use super::subnet::Subnet;
 use super::timeline::Viewer;
 use super::{HISTORY, Model};
@@ -59,16 +61,111 @@ impl Model {
         let listed = self
             .instances
             .iter()
-            .filter(|(_, instance)| instance.launched <= look.at && !self.unlisted(look.at, instance))
+            .filter(|(_, instance)| self.lists(look.at, instance))
             .map(|(id, instance)| (id, self.describe_instance(look.at, instance)));
         pick(look, ask, listed, |id| Ec2Error::InstanceNotFound(id.clone())).map(Response::Instances)
     }
 
     /// A terminated instance is listed "for a short time" (AWS documentation), here an hour.
-    fn unlisted(&self, at: Duration, instance: &Instance) -> bool {
+    pub(crate) fn lists(&self, at: Duration, instance: &Instance) -> bool {
         const LISTED: Duration = Duration::from_secs(3600);
-        at.checked_sub(LISTED)
-            .is_some_and(|earlier| *instance.state.at(earlier) == InstanceState::Terminated)
+        let long_gone = at
+            .checked_sub(LISTED)
+            .is_some_and(|earlier| *instance.state.at(earlier) == InstanceState::Terminated);
+        instance.listed <= at && !long_gone
+    }
+
+    pub(crate) fn describe_groups(
+        &self,
+        look: &Look,
+        ask: &Describe<SecurityGroupId>,
+    ) -> Result<Response, Ec2Error> {
+        let listed = self
+            .groups
+            .iter()
+            .filter(|(_, group)| *group.exists.seen_by(Viewer::Api, look.at))
+            .map(|(id, group)| (id, self.describe_group(look.at, group)));
+        pick(look, ask, listed, |id| Ec2Error::GroupNotFound(id.clone())).map(Response::Groups)
+    }
+
+    fn describe_group(&self, at: Duration, group: &SecurityGroup) -> GroupDescription {
+        GroupDescription {
+            id: group.id.clone(),
+            arn: self.arn("security-group", group.id.as_str()),
+            name: group.name.clone(),
+            description: group.description.clone(),
+            vpc: self.vpc.id.clone(),
+            owner: self.settings.account.clone(),
+            rules: group.rules.seen_by(Viewer::Api, at).values().cloned().collect(),
+            tags: group.tags.seen_by(Viewer::Api, at).clone(),
+        }
+    }
+
+    pub(crate) fn describe_rules(
+        &self,
+        look: &Look,
+        ask: &Describe<SecurityGroupRuleId>,
+    ) -> Result<Response, Ec2Error> {
+        let groups = self
+            .groups
+            .values()
+            .filter(|group| *group.exists.seen_by(Viewer::Api, look.at));
+        let all: BTreeMap<&SecurityGroupRuleId, RuleDescription> = groups
+            .flat_map(|group| {
+                let rules = group.rules.seen_by(Viewer::Api, look.at);
+                rules
+                    .iter()
+                    .map(|(id, rule)| (id, self.describe_rule(&group.id, id, rule)))
+            })
+            .collect();
+        pick(look, ask, all.into_iter(), |id| {
+            Ec2Error::RuleIdNotFound(id.clone())
+        })
+        .map(Response::Rules)
+    }
+
+    pub(crate) fn describe_rule(
+        &self,
+        group: &SecurityGroupId,
+        id: &SecurityGroupRuleId,
+        rule: &Rule,
+    ) -> RuleDescription {
+        RuleDescription {
+            id: id.clone(),
+            arn: self.arn("security-group-rule", id.as_str()),
+            group: group.clone(),
+            owner: self.settings.account.clone(),
+            vpc: self.vpc.id.clone(),
+            rule: rule.clone(),
+        }
+    }
+
+    /// The zones that subnets are in; an unknown name or id fails the whole call.
+    pub(crate) fn describe_zones(&self, look: &Look, ask: &Describe<String>) -> Result<Response, Ec2Error> {
+        let zones: BTreeSet<&Zone> = self.subnets.values().map(|subnet| &subnet.zone).collect();
+        let known = |wanted: &&String| {
+            zones
+                .iter()
+                .any(|zone| zone.name == **wanted || zone.id == **wanted)
+        };
+        if let Some(unknown) = ask.ids.iter().find(|wanted| !known(wanted)) {
+            return Err(Ec2Error::ZoneNotFound(unknown.clone()));
+        }
+        let wanted = |zone: &&Zone| {
+            let named = ask.ids.iter().any(|id| zone.name == *id || zone.id == *id);
+            (ask.ids.is_empty() || named) && !look.hidden.contains(&zone.name)
+        };
+        let described = zones.into_iter().filter(wanted).map(|zone| ZoneDescription {
+            zone: zone.clone(),
+            region: self.settings.region.clone(),
+        });
+        Ok(Response::Zones(described.collect()))
+    }
+
+    /// A resource name of this account.
+    pub(crate) fn arn(&self, kind: &str, id: &str) -> String {
+        let settings = &self.settings;
+        format!("arn:aws:ec2:{}:{}:{kind}/{id}", settings.region, settings.account)
     }
 
     pub(crate) fn describe_eni(&self, viewer: Viewer, at: Duration, eni: &Eni) -> Option<EniDescription> {
@@ -87,6 +184,7 @@ impl Model {
             subnet: eni.subnet.clone(),
             vpc: self.vpc.id.clone(),
             zone: subnet.zone.clone(),
+            region: self.settings.region.clone(),
             owner: self.settings.account.clone(),
             requester: eni.requester.clone(),
             status,
@@ -102,6 +200,8 @@ impl Model {
             primary: holdings.primary,
             secondary: holdings.secondary.clone(),
             prefixes: holdings.prefixes.clone(),
+            ipv6: holdings.ipv6.clone(),
+            ipv6_prefixes: holdings.ipv6_prefixes.clone(),
             public: attributes.public.clone(),
             groups: self.named_groups(&attributes.groups),
             description: attributes.description.clone(),
@@ -115,13 +215,13 @@ impl Model {
             .filter_map(|id| {
                 Some(Group {
                     id: id.clone(),
-                    name: self.groups.get(id)?.clone(),
+                    name: self.groups.get(id)?.name.clone(),
                 })
             })
             .collect()
     }
 
-    fn describe_instance(&self, at: Duration, instance: &Instance) -> InstanceDescription {
+    pub(crate) fn describe_instance(&self, at: Duration, instance: &Instance) -> InstanceDescription {
         let mut enis: Vec<EniDescription> = self
             .enis
             .values()
@@ -142,15 +242,17 @@ impl Model {
             zone: instance.zone.clone(),
             owner: self.settings.account.clone(),
             role: instance.role.clone(),
-            hop_limit: instance.hop_limit,
-            metadata_enabled: instance.metadata_enabled,
+            metadata: instance.metadata,
+            image: instance.image.clone(),
+            reservation: instance.reservation.clone(),
+            launch_index: instance.launch_index,
+            client_token: instance.client_token.clone(),
             launched_at: self.settings.epoch + instance.launched,
             tags: instance.tags.seen_by(Viewer::Api, at).clone(),
             enis,
         }
     }
 
-    /// The free count is not late: nobody has observed that it is.
     fn describe_subnet(&self, look: &Look, subnet: &Subnet) -> SubnetDescription {
         SubnetDescription {
             id: subnet.id.clone(),
@@ -159,7 +261,9 @@ impl Model {
             owner: self.settings.account.clone(),
             region: self.settings.region.clone(),
             cidr: subnet.cidr,
-            available: subnet.pool.available(),
+            ipv6_cidr: subnet.ipv6.as_ref().map(|ipv6| ipv6.cidr),
+            ipv6_on_creation: subnet.ipv6.as_ref().is_some_and(|ipv6| ipv6.on_creation),
+            available: *subnet.available.at(look.at),
             public: subnet.internet,
             tags: subnet.tags.seen_by(Viewer::Api, look.at).clone(),
         }
@@ -170,6 +274,7 @@ impl Model {
             id: self.vpc.id.clone(),
             owner: self.settings.account.clone(),
             cidrs: self.vpc.cidrs.clone(),
+            ipv6_cidrs: self.vpc.ipv6_cidrs.clone(),
             tags: self.vpc.tags.seen_by(Viewer::Api, look.at).clone(),
         }
     }

@@ -3,10 +3,10 @@
 //! The record outlives the ENI for as long as some viewer may still see it.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::id::{AttachmentId, EniId, InstanceId, SecurityGroupId, SubnetId};
 use super::mac::Mac;
@@ -59,6 +59,8 @@ pub(crate) struct Holdings {
     pub(crate) primary: Ipv4Addr,
     pub(crate) secondary: Vec<Ipv4Addr>,
     pub(crate) prefixes: Vec<Ipv4Net>,
+    pub(crate) ipv6: Vec<Ipv6Addr>,
+    pub(crate) ipv6_prefixes: Vec<Ipv6Net>,
 }
 
 impl Holdings {
@@ -68,6 +70,8 @@ impl Holdings {
             primary: self.primary,
             secondary: Vec::new(),
             prefixes: Vec::new(),
+            ipv6: Vec::new(),
+            ipv6_prefixes: Vec::new(),
         }
     }
 
@@ -76,9 +80,28 @@ impl Holdings {
         1 + self.secondary.len() + self.prefixes.len()
     }
 
+    /// IPv6 slots in use, which are counted apart.
+    pub(crate) fn ipv6_slots(&self) -> usize {
+        self.ipv6.len() + self.ipv6_prefixes.len()
+    }
+
     /// Primary first.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
         std::iter::once(self.primary).chain(self.secondary.iter().copied())
+    }
+
+    /// Whether packets from this address may leave here.
+    pub(crate) fn owns(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => {
+                self.addresses().any(|own| own == address)
+                    || self.prefixes.iter().any(|prefix| prefix.contains(&address))
+            }
+            IpAddr::V6(address) => {
+                self.ipv6.contains(&address)
+                    || self.ipv6_prefixes.iter().any(|prefix| prefix.contains(&address))
+            }
+        }
     }
 }
 

@@ -3,10 +3,14 @@
 //! Texts marked observed are what real calls returned; EC2 documents only codes (AWS documentation, "Error codes for
 //! the Amazon EC2 API").
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::id::{AttachmentId, EniId, InstanceId, MalformedId, SecurityGroupId, SubnetId, VpcId};
+use super::id::{
+    AttachmentId, CidrReservationId, EniId, InstanceId, MalformedId, SecurityGroupId, SecurityGroupRuleId,
+    SubnetId, VpcId,
+};
 use super::request::Operation;
+use super::security_group::Allowed;
 
 /// Why EC2 does not do what was asked. The display text is EC2's message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +103,7 @@ pub enum Ec2Error {
     },
     /// An explicit address has an owner. The text is assumed.
     #[error("The address {0} is already assigned to another interface")]
-    AlreadyAssigned(Ipv4Addr),
+    AlreadyAssigned(IpAddr),
     /// The explicit primary address of a new ENI has an owner.
     #[error("Address {0} is in use.")]
     AddressInUse(Ipv4Addr),
@@ -114,6 +118,59 @@ pub enum Ec2Error {
     /// The instance is not running.
     #[error("The instance '{0}' is not in a valid state for this operation.")]
     IncorrectState(InstanceId),
+    /// No more IPv6 slots on the ENI. Code and text are assumed: those of IPv4.
+    #[error("Number of IPv6 addresses will exceed limit.")]
+    Ipv6Limit,
+    /// The subnet has no IPv6 CIDR. Code and text are assumed.
+    #[error("The subnet '{0}' has no IPv6 CIDR block")]
+    NoIpv6(SubnetId),
+    /// The type has no IPv6. Code and text are assumed.
+    #[error("IPv6 is not supported on instance type {0}")]
+    Ipv6Unsupported(String),
+    /// A name that the VPC has already.
+    #[error("The security group '{name}' already exists for VPC '{vpc}'")]
+    GroupDuplicate {
+        /// The name.
+        name: String,
+        /// The VPC.
+        vpc: VpcId,
+    },
+    /// An ENI or another group's rule needs it.
+    #[error("resource {0} has a dependent object")]
+    GroupInUse(SecurityGroupId),
+    /// The default group stays.
+    #[error("the specified group: \"{0}\" name: \"default\" cannot be deleted by a user")]
+    DefaultGroup(SecurityGroupId),
+    /// The rule is there. EC2 writes it in words of its own; these are assumed.
+    #[error("the specified rule \"{0}\" already exists")]
+    RuleDuplicate(Allowed),
+    /// No such rule.
+    #[error("The specified rule does not exist in this security group.")]
+    RuleNotFound,
+    /// No such rule.
+    #[error("The security group rule ID '{0}' does not exist")]
+    RuleIdNotFound(SecurityGroupRuleId),
+    /// Too many rules of one direction.
+    #[error("The maximum number of rules per security group has been reached.")]
+    RuleQuota,
+    /// Too many groups.
+    #[error("The maximum number of security groups for VPC has been reached.")]
+    GroupsQuota,
+    /// No such zone.
+    #[error("Invalid availability zone: [{0}]")]
+    ZoneNotFound(String),
+    /// No such reservation. The text is assumed.
+    #[error("The subnet CIDR reservation ID '{0}' does not exist")]
+    ReservationNotFound(CidrReservationId),
+    /// The part is set aside already. Code and text are assumed.
+    #[error("The CIDR {0} conflicts with an existing subnet CIDR reservation")]
+    ReservationConflict(String),
+    /// There is no default VPC to launch into.
+    #[error("No default VPC for this user. Specify a subnet.")]
+    NoDefaultVpc,
+    /// No public address is left.
+    #[error("The maximum number of addresses has been reached.")]
+    PublicAddressQuota,
     /// The same client token came with other parameters.
     #[error("The client token provided was already used with different parameters")]
     TokenMismatch,
@@ -213,7 +270,19 @@ impl Ec2Error {
             Self::Throttled => "RequestLimitExceeded",
             Self::Denied { .. } => "UnauthorizedOperation",
             Self::AttachmentLimit { .. } => "AttachmentLimitExceeded",
-            Self::AddressLimit => "PrivateIpAddressLimitExceeded",
+            Self::AddressLimit | Self::Ipv6Limit => "PrivateIpAddressLimitExceeded",
+            Self::GroupDuplicate { .. } => "InvalidGroup.Duplicate",
+            Self::GroupInUse(_) => "DependencyViolation",
+            Self::DefaultGroup(_) => "CannotDelete",
+            Self::RuleDuplicate(_) => "InvalidPermission.Duplicate",
+            Self::RuleNotFound => "InvalidPermission.NotFound",
+            Self::RuleIdNotFound(_) => "InvalidSecurityGroupRuleId.NotFound",
+            Self::RuleQuota => "RulesPerSecurityGroupLimitExceeded",
+            Self::GroupsQuota => "SecurityGroupLimitExceeded",
+            Self::ReservationNotFound(_) => "InvalidSubnetCidrReservationID.NotFound",
+            Self::ReservationConflict(_) => "InvalidCidr.Conflict",
+            Self::NoDefaultVpc => "VPCIdNotSpecified",
+            Self::PublicAddressQuota => "AddressLimitExceeded",
             Self::NoFreeAddresses => "InsufficientFreeAddressesInSubnet",
             Self::NoFreeBlocks => "InsufficientCidrBlocks",
             Self::EniNotFound(_) => "InvalidNetworkInterfaceID.NotFound",
@@ -228,6 +297,8 @@ impl Ec2Error {
             | Self::IndexTaken { .. }
             | Self::NotAssigned(_)
             | Self::PrimaryAddress(_)
+            | Self::NoIpv6(_)
+            | Self::ZoneNotFound(_)
             | Self::InvalidFilter(_)
             | Self::InvalidValue { .. } => "InvalidParameterValue",
             Self::EniAttached(_) => "InvalidNetworkInterface.InUse",
@@ -235,7 +306,9 @@ impl Ec2Error {
             Self::AlreadyAssigned(_) => "Resource.AlreadyAssigned",
             Self::AddressInUse(_) => "InvalidIPAddress.InUse",
             Self::OtherZone | Self::InvalidCombination(_) => "InvalidParameterCombination",
-            Self::PrefixesUnsupported(_) | Self::Unsupported(_) => "UnsupportedOperation",
+            Self::PrefixesUnsupported(_) | Self::Ipv6Unsupported(_) | Self::Unsupported(_) => {
+                "UnsupportedOperation"
+            }
             Self::IncorrectState(_) => "IncorrectState",
             Self::TokenMismatch => "IdempotentParameterMismatch",
             Self::EniQuota => "NetworkInterfaceLimitExceeded",
@@ -280,6 +353,8 @@ fn malformed_code(prefix: &str) -> &'static str {
         "i" => "InvalidInstanceID.Malformed",
         "vpc" => "InvalidVpcID.Malformed",
         "sg" => "InvalidGroupId.Malformed",
+        "sgr" => "InvalidSecurityGroupRuleId.Malformed",
+        "scr" => "InvalidSubnetCidrReservationID.Malformed",
         "eni-attach" => "InvalidNetworkInterfaceAttachmentID.Malformed",
         _ => "InvalidID",
     }

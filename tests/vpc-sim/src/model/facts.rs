@@ -183,6 +183,8 @@ impl World {
 fn subnet(model: &mut Model, cidr: &str, zone: &str) -> SubnetId {
     let new = NewSubnet {
         cidr: cidr.parse().expect("a CIDR"),
+        ipv6_cidr: None,
+        ipv6_on_creation: false,
         zone: Zone {
             name: format!("us-east-1{zone}"),
             id: format!("use1-az-{zone}"),

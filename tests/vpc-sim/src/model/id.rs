@@ -79,6 +79,12 @@ ids! {
     VpcId = "vpc";
     /// A security group: `sg-…`.
     SecurityGroupId = "sg";
+    /// A rule of a security group: `sgr-…`.
+    SecurityGroupRuleId = "sgr";
+    /// A subnet CIDR reservation: `scr-…`.
+    CidrReservationId = "scr";
+    /// The launch that instances came from, which EC2 calls their reservation: `r-…`.
+    ReservationId = "r";
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::Model;
 use super::error::Ec2Error;
-use super::id::{EniId, InstanceId, SecurityGroupId, SubnetId};
+use super::id::{EniId, InstanceId, ReservationId, SecurityGroupId, SubnetId};
 use super::limits::{InstanceType, InstanceTypeInfo};
-use super::request::Tags;
-use super::response::{InstanceState, Zone};
+use super::request::{MetadataOptions, Tags};
+use super::response::{InstanceState, Response, Zone};
 use super::timeline::{Facet, Seen, Timeline};
 
 /// An instance.
@@ -17,9 +17,14 @@ pub(crate) struct Instance {
     pub(crate) info: &'static InstanceTypeInfo,
     pub(crate) zone: Zone,
     pub(crate) role: Option<String>,
-    pub(crate) hop_limit: u8,
-    pub(crate) metadata_enabled: bool,
+    pub(crate) metadata: MetadataOptions,
+    pub(crate) image: String,
+    pub(crate) reservation: ReservationId,
+    pub(crate) launch_index: u32,
+    pub(crate) client_token: Option<String>,
     pub(crate) launched: Duration,
+    /// When describe shows it.
+    pub(crate) listed: Duration,
     pub(crate) state: Timeline<InstanceState>,
     pub(crate) tags: Facet<Tags>,
 }
@@ -45,6 +50,8 @@ pub struct Launch {
     pub hop_limit: u8,
     /// Whether metadata answers at all.
     pub metadata_enabled: bool,
+    /// Whether it answers over IPv6 too.
+    pub metadata_ipv6: bool,
     /// Its tags.
     pub tags: Tags,
 }
@@ -76,6 +83,7 @@ impl Launch {
             role: Some("node".to_owned()),
             hop_limit: 1,
             metadata_enabled: true,
+            metadata_ipv6: false,
             tags: Tags::new(),
         }
     }
@@ -100,7 +108,37 @@ impl Model {
         for eni in self.enis_of(now, id) {
             self.unplug(now, gone, &eni);
         }
+        self.note_free_counts(now);
         Ok(())
+    }
+
+    /// `TerminateInstances`: all of them or none; one that ends already is no error (AWS documentation of the action).
+    pub(crate) fn terminate_instances(
+        &mut self,
+        now: Duration,
+        ids: &[InstanceId],
+    ) -> Result<Response, Ec2Error> {
+        let known = |id: &&InstanceId| {
+            let instance = self.instances.get(*id);
+            !instance.is_some_and(|instance| instance.listed <= now && self.lists(now, instance))
+        };
+        if let Some(missing) = ids.iter().find(known) {
+            return Err(Ec2Error::InstanceNotFound(missing.clone()));
+        }
+        let mut states = Vec::new();
+        for id in ids {
+            let before = self.state_of(now, id)?;
+            self.terminate(now, id)?;
+            states.push((id.clone(), before, self.state_of(now, id)?));
+        }
+        Ok(Response::Terminating(states))
+    }
+
+    fn state_of(&self, now: Duration, id: &InstanceId) -> Result<InstanceState, Ec2Error> {
+        self.instances
+            .get(id)
+            .map(|instance| *instance.state.at(now))
+            .ok_or_else(|| Ec2Error::InstanceNotFound(id.clone()))
     }
 
     /// The ENIs that are truly attached to an instance.

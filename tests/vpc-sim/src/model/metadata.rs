@@ -4,10 +4,10 @@
 //! stay listed (observed).
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::Model;
 use super::id::{EniId, InstanceId, SecurityGroupId, SubnetId, VpcId};
@@ -35,12 +35,16 @@ pub struct InstanceMetadata {
     pub hop_limit: u8,
     /// Whether metadata answers at all.
     pub enabled: bool,
+    /// Whether it answers over IPv6 too.
+    pub over_ipv6: bool,
     /// When it was launched, as time since 1970.
     pub launched_at: Duration,
     /// The VPC.
     pub vpc: VpcId,
     /// The CIDRs of the VPC, the first one first.
     pub vpc_cidrs: Vec<Ipv4Net>,
+    /// Its IPv6 CIDRs.
+    pub vpc_ipv6_cidrs: Vec<Ipv6Net>,
     /// The MAC of the primary ENI.
     pub primary: Option<Mac>,
     /// The ENIs that are listed.
@@ -81,10 +85,16 @@ pub struct EniMetadata {
     pub subnet: SubnetId,
     /// The subnet's addresses.
     pub subnet_cidr: Ipv4Net,
+    /// The subnet's IPv6 addresses.
+    pub subnet_ipv6_cidr: Option<Ipv6Net>,
     /// Its addresses, the primary first.
     pub addresses: Vec<Ipv4Addr>,
     /// Its prefixes.
     pub prefixes: Vec<Ipv4Net>,
+    /// Its IPv6 addresses.
+    pub ipv6: Vec<Ipv6Addr>,
+    /// Its IPv6 prefixes.
+    pub ipv6_prefixes: Vec<Ipv6Net>,
     /// Private to public address.
     pub public: BTreeMap<Ipv4Addr, Ipv4Addr>,
     /// Its security groups by name.
@@ -115,11 +125,13 @@ impl Model {
             region: self.settings.region.clone(),
             account: self.settings.account.clone(),
             role: instance.role.clone(),
-            hop_limit: instance.hop_limit,
-            enabled: instance.metadata_enabled,
+            hop_limit: instance.metadata.hop_limit,
+            enabled: instance.metadata.enabled,
+            over_ipv6: instance.metadata.over_ipv6,
             launched_at: self.settings.epoch + instance.launched,
             vpc: self.vpc.id.clone(),
             vpc_cidrs: self.vpc.cidrs.clone(),
+            vpc_ipv6_cidrs: self.vpc.ipv6_cidrs.clone(),
             primary,
             enis,
         })
@@ -139,32 +151,38 @@ impl Model {
             network_card: attachment.network_card,
             subnet: eni.subnet.clone(),
             subnet_cidr: subnet.cidr,
+            subnet_ipv6_cidr: subnet.ipv6.as_ref().map(|ipv6| ipv6.cidr),
             addresses: holdings.addresses().collect(),
             prefixes: holdings.prefixes.clone(),
+            ipv6: holdings.ipv6.clone(),
+            ipv6_prefixes: holdings.ipv6_prefixes.clone(),
             public: attributes.public.clone(),
             groups: attributes
                 .groups
                 .iter()
-                .filter_map(|group| Some((group.clone(), self.groups.get(group)?.clone())))
+                .filter_map(|group| Some((group.clone(), self.groups.get(group)?.name.clone())))
                 .collect(),
         })
     }
 
     /// The ENI and instance that packets from this address come from, as the VPC's services see them.
     #[must_use]
-    pub fn sender(&self, now: Duration, address: Ipv4Addr) -> Option<(EniId, InstanceId)> {
+    pub fn sender(&self, now: Duration, address: impl Into<IpAddr>) -> Option<(EniId, InstanceId)> {
+        let address = address.into();
         self.enis.values().find_map(|eni| {
             let attachment = eni.attachment.seen_by(Viewer::Kernel, now).as_ref()?;
             let holdings = eni.holdings.seen_by(Viewer::Kernel, now);
-            let ours = holdings.addresses().any(|own| own == address)
-                || holdings.prefixes.iter().any(|prefix| prefix.contains(&address));
-            ours.then(|| (eni.id.clone(), attachment.instance.clone()))
+            holdings
+                .owns(address)
+                .then(|| (eni.id.clone(), attachment.instance.clone()))
         })
     }
 
-    /// Whether link-local services answer this address; some older types are deaf to all but the first of an ENI.
+    /// Whether link-local services answer this address; some older types are deaf to all but the first IPv4 addresses of
+    /// an ENI.
     #[must_use]
-    pub fn services_answer(&self, now: Duration, address: Ipv4Addr) -> bool {
+    pub fn services_answer(&self, now: Duration, address: impl Into<IpAddr>) -> bool {
+        let address = address.into();
         let Some((eni, instance)) = self.sender(now, address) else {
             return false;
         };
@@ -177,6 +195,7 @@ impl Model {
             held.addresses()
                 .take(ANSWERED_ADDRESSES)
                 .any(|own| own == address)
+                || held.ipv6.iter().any(|own| *own == address)
         };
         !deaf || self.enis.get(&eni).is_some_and(first)
     }

@@ -22,9 +22,9 @@ const BLOCK_LENGTH: u8 = 28;
 
 /// A part of a subnet set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reservation {
+pub struct Reservation<Net = Ipv4Net> {
     /// Which part.
-    pub cidr: Ipv4Net,
+    pub cidr: Net,
     /// For what.
     pub kind: ReservationKind,
 }
@@ -36,6 +36,17 @@ pub enum ReservationKind {
     Prefix,
     /// Nothing automatic comes from here.
     Explicit,
+}
+
+impl ReservationKind {
+    /// As EC2 writes it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prefix => "prefix",
+            Self::Explicit => "explicit",
+        }
+    }
 }
 
 /// The addresses of one subnet.
@@ -238,11 +249,11 @@ fn block_at(base: u32) -> Option<Ipv4Net> {
 
 /// Why an explicit choice cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TakeError {
+pub(crate) enum TakeError<Address = Ipv4Addr> {
     /// Outside the subnet, reserved by AWS, or not aligned.
-    Unusable(Ipv4Addr),
+    Unusable(Address),
     /// Somebody has it.
-    Taken(Ipv4Addr),
+    Taken(Address),
 }
 
 #[cfg(test)]

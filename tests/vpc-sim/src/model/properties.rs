@@ -104,6 +104,8 @@ impl Life {
             .map(|cidr| {
                 let new = NewSubnet {
                     cidr: cidr.parse().expect("a CIDR"),
+                    ipv6_cidr: None,
+                    ipv6_on_creation: false,
                     zone: zone.clone(),
                     internet: false,
                     tags: Tags::new(),

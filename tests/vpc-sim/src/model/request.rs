@@ -1,12 +1,23 @@
 //! What a client may ask of EC2, as values: one variant per action, parameters parsed and free of contradictions.
 
-use std::collections::BTreeMap;
+mod eni;
+mod group;
+mod launch;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::id::{AttachmentId, EniId, InstanceId, SecurityGroupId, SubnetId, VpcId};
+use super::id::{
+    AttachmentId, CidrReservationId, EniId, InstanceId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcId,
+};
+use super::pool::ReservationKind;
+use super::security_group::{Direction, Rule};
+pub use eni::{AttachEni, CreateEni, EniChange, Wanted, WantedIpv6};
+pub use group::{NewGroup, Revoked};
+pub use launch::{EniSource, LaunchedEni, MetadataOptions, RunInstances};
 
 macro_rules! operations {
     ($($name:ident,)*) => {
@@ -32,18 +43,36 @@ macro_rules! operations {
 }
 
 operations! {
+    AssignIpv6Addresses,
     AssignPrivateIpAddresses,
     AttachNetworkInterface,
+    AuthorizeSecurityGroupEgress,
+    AuthorizeSecurityGroupIngress,
     CreateNetworkInterface,
+    CreateSecurityGroup,
+    CreateSubnetCidrReservation,
     CreateTags,
     DeleteNetworkInterface,
+    DeleteSecurityGroup,
+    DeleteSubnetCidrReservation,
+    DeleteTags,
+    DescribeAvailabilityZones,
     DescribeInstanceTypes,
     DescribeInstances,
     DescribeNetworkInterfaces,
+    DescribeSecurityGroupRules,
+    DescribeSecurityGroups,
     DescribeSubnets,
+    DescribeTags,
     DescribeVpcs,
     DetachNetworkInterface,
+    GetSubnetCidrReservations,
     ModifyNetworkInterfaceAttribute,
+    RevokeSecurityGroupEgress,
+    RevokeSecurityGroupIngress,
+    RunInstances,
+    TerminateInstances,
+    UnassignIpv6Addresses,
     UnassignPrivateIpAddresses,
 }
 
@@ -51,7 +80,7 @@ impl Operation {
     /// Whether the action changes something.
     #[must_use]
     pub fn mutates(self) -> bool {
-        !self.name().starts_with("Describe")
+        !self.name().starts_with("Describe") && !self.name().starts_with("Get")
     }
 
     /// The action with this name.
@@ -139,6 +168,83 @@ pub enum Request {
         /// Prefixes.
         prefixes: Vec<Ipv4Net>,
     },
+    /// `AssignIpv6Addresses`.
+    AssignIpv6Addresses {
+        /// The ENI that gets more.
+        eni: EniId,
+        /// What it gets.
+        wanted: WantedIpv6,
+    },
+    /// `UnassignIpv6Addresses`.
+    UnassignIpv6Addresses {
+        /// The ENI that loses.
+        eni: EniId,
+        /// Addresses.
+        addresses: Vec<Ipv6Addr>,
+        /// Prefixes.
+        prefixes: Vec<Ipv6Net>,
+    },
+    /// `RunInstances`.
+    RunInstances(Box<RunInstances>),
+    /// `TerminateInstances`.
+    TerminateInstances {
+        /// All of them or none.
+        instances: Vec<InstanceId>,
+    },
+    /// `CreateSecurityGroup`.
+    CreateSecurityGroup(NewGroup),
+    /// `DeleteSecurityGroup`.
+    DeleteSecurityGroup {
+        /// Which.
+        group: SecurityGroupId,
+    },
+    /// `AuthorizeSecurityGroupIngress` and `AuthorizeSecurityGroupEgress`.
+    Authorize {
+        /// The group that lets more pass.
+        group: SecurityGroupId,
+        /// Which of the two.
+        direction: Direction,
+        /// What it lets pass, all in this direction.
+        rules: Vec<Rule>,
+        /// The accounts that the groups in the rules are said to be of; only the own one has any.
+        accounts: BTreeSet<String>,
+    },
+    /// `RevokeSecurityGroupIngress` and `RevokeSecurityGroupEgress`.
+    Revoke {
+        /// The group that lets less pass.
+        group: SecurityGroupId,
+        /// Which of the two.
+        direction: Direction,
+        /// What goes.
+        revoked: Revoked,
+        /// The accounts that the groups in the rules are said to be of; only the own one has any.
+        accounts: BTreeSet<String>,
+    },
+    /// `CreateSubnetCidrReservation`.
+    CreateSubnetCidrReservation {
+        /// Of which a part is set aside.
+        subnet: SubnetId,
+        /// Which part.
+        cidr: IpNet,
+        /// For what.
+        kind: ReservationKind,
+        /// Free text.
+        description: String,
+        /// The first tags.
+        tags: Tags,
+    },
+    /// `DeleteSubnetCidrReservation`.
+    DeleteSubnetCidrReservation {
+        /// Which.
+        reservation: CidrReservationId,
+    },
+    /// `DeleteTags`.
+    DeleteTags {
+        /// What loses the tags.
+        resources: Vec<Resource>,
+        /// Keys, some only if they have this value; all tags when empty.
+        tags: BTreeMap<String, Option<String>>,
+    },
     /// `CreateTags`.
     CreateTags {
         /// What gets the tags.
@@ -156,6 +262,16 @@ pub enum Request {
     DescribeVpcs(Describe<VpcId>),
     /// `DescribeInstanceTypes`, by name.
     DescribeInstanceTypes(Describe<String>),
+    /// `DescribeSecurityGroups`.
+    DescribeSecurityGroups(Describe<SecurityGroupId>),
+    /// `DescribeSecurityGroupRules`.
+    DescribeSecurityGroupRules(Describe<SecurityGroupRuleId>),
+    /// `DescribeAvailabilityZones`, by name or by id.
+    DescribeAvailabilityZones(Describe<String>),
+    /// `DescribeTags`, which takes no ids.
+    DescribeTags(Describe<String>),
+    /// `GetSubnetCidrReservations`, of one subnet.
+    GetSubnetCidrReservations(Describe<SubnetId>),
 }
 
 /// What every describe action shares; filters and pages are applied to the answer by the API's front.
@@ -165,115 +281,6 @@ pub struct Describe<Id> {
     pub ids: Vec<Id>,
     /// Whether the caller filters or pages, which draws from another token bucket.
     pub narrowed: bool,
-}
-
-/// Parameters of `CreateNetworkInterface`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CreateEni {
-    /// Where.
-    pub subnet: SubnetId,
-    /// Free text.
-    pub description: String,
-    /// The VPC's default group when empty.
-    pub groups: Vec<SecurityGroupId>,
-    /// The primary address; chosen by EC2 when absent.
-    pub primary: Option<Ipv4Addr>,
-    /// Beside the primary address.
-    pub wanted: Wanted,
-    /// The first tags.
-    pub tags: Tags,
-    /// The same token with the same parameters names the same ENI for ever.
-    pub client_token: Option<String>,
-}
-
-impl From<CreateEni> for Request {
-    fn from(create: CreateEni) -> Self {
-        Self::CreateNetworkInterface(create)
-    }
-}
-
-impl CreateEni {
-    /// An ENI with nothing but a primary address.
-    #[must_use]
-    pub fn plain(subnet: SubnetId) -> Self {
-        Self {
-            subnet,
-            description: String::new(),
-            groups: Vec::new(),
-            primary: None,
-            wanted: Wanted::Nothing,
-            tags: Tags::new(),
-            client_token: None,
-        }
-    }
-}
-
-/// Addresses or prefixes to assign. EC2 allows one kind per call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// None.
-    Nothing,
-    /// So many secondary addresses.
-    Addresses(u32),
-    /// Exactly these secondary addresses.
-    ExplicitAddresses(Vec<Ipv4Addr>),
-    /// So many /28 prefixes.
-    Prefixes(u32),
-    /// Exactly these /28 prefixes.
-    ExplicitPrefixes(Vec<Ipv4Net>),
-}
-
-impl Wanted {
-    /// The address slots it takes: one per address and one per prefix.
-    #[must_use]
-    pub fn slots(&self) -> usize {
-        match self {
-            Self::Nothing => 0,
-            Self::Addresses(count) | Self::Prefixes(count) => usize::try_from(*count).unwrap_or(usize::MAX),
-            Self::ExplicitAddresses(list) => list.len(),
-            Self::ExplicitPrefixes(list) => list.len(),
-        }
-    }
-
-    /// Whether it asks for prefixes.
-    #[must_use]
-    pub fn is_prefixes(&self) -> bool {
-        match self {
-            Self::Prefixes(_) | Self::ExplicitPrefixes(_) => true,
-            Self::Nothing | Self::Addresses(_) | Self::ExplicitAddresses(_) => false,
-        }
-    }
-}
-
-/// Parameters of `AttachNetworkInterface`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AttachEni {
-    /// The ENI.
-    pub eni: EniId,
-    /// The instance that gets it.
-    pub instance: InstanceId,
-    /// Unique per instance and card.
-    pub device_index: u32,
-    /// The network card; 0 on types with one.
-    pub network_card: u32,
-}
-
-/// The one attribute that a modify call changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EniChange {
-    /// The description.
-    Description(String),
-    /// The security groups, all of them.
-    Groups(Vec<SecurityGroupId>),
-    /// The source and destination check.
-    SourceDestCheck(bool),
-    /// Whether the ENI goes when its instance is terminated.
-    DeleteOnTermination {
-        /// The attachment that is meant.
-        attachment: AttachmentId,
-        /// The new value.
-        delete: bool,
-    },
 }
 
 /// Something that can have tags.
@@ -287,6 +294,10 @@ pub enum Resource {
     Subnet(SubnetId),
     /// The VPC.
     Vpc(VpcId),
+    /// A security group.
+    Group(SecurityGroupId),
+    /// A subnet CIDR reservation.
+    Reservation(CidrReservationId),
 }
 
 impl Request {
@@ -301,12 +312,34 @@ impl Request {
             Self::ModifyNetworkInterfaceAttribute { .. } => Operation::ModifyNetworkInterfaceAttribute,
             Self::AssignPrivateIpAddresses { .. } => Operation::AssignPrivateIpAddresses,
             Self::UnassignPrivateIpAddresses { .. } => Operation::UnassignPrivateIpAddresses,
+            Self::AssignIpv6Addresses { .. } => Operation::AssignIpv6Addresses,
+            Self::UnassignIpv6Addresses { .. } => Operation::UnassignIpv6Addresses,
+            Self::RunInstances(_) => Operation::RunInstances,
+            Self::TerminateInstances { .. } => Operation::TerminateInstances,
+            Self::CreateSecurityGroup(_) => Operation::CreateSecurityGroup,
+            Self::DeleteSecurityGroup { .. } => Operation::DeleteSecurityGroup,
+            Self::Authorize { direction, .. } => match direction {
+                Direction::Ingress => Operation::AuthorizeSecurityGroupIngress,
+                Direction::Egress => Operation::AuthorizeSecurityGroupEgress,
+            },
+            Self::Revoke { direction, .. } => match direction {
+                Direction::Ingress => Operation::RevokeSecurityGroupIngress,
+                Direction::Egress => Operation::RevokeSecurityGroupEgress,
+            },
+            Self::CreateSubnetCidrReservation { .. } => Operation::CreateSubnetCidrReservation,
+            Self::DeleteSubnetCidrReservation { .. } => Operation::DeleteSubnetCidrReservation,
             Self::CreateTags { .. } => Operation::CreateTags,
+            Self::DeleteTags { .. } => Operation::DeleteTags,
             Self::DescribeNetworkInterfaces(_) => Operation::DescribeNetworkInterfaces,
             Self::DescribeInstances(_) => Operation::DescribeInstances,
             Self::DescribeSubnets(_) => Operation::DescribeSubnets,
             Self::DescribeVpcs(_) => Operation::DescribeVpcs,
             Self::DescribeInstanceTypes(_) => Operation::DescribeInstanceTypes,
+            Self::DescribeSecurityGroups(_) => Operation::DescribeSecurityGroups,
+            Self::DescribeSecurityGroupRules(_) => Operation::DescribeSecurityGroupRules,
+            Self::DescribeAvailabilityZones(_) => Operation::DescribeAvailabilityZones,
+            Self::DescribeTags(_) => Operation::DescribeTags,
+            Self::GetSubnetCidrReservations(_) => Operation::GetSubnetCidrReservations,
         }
     }
 
@@ -320,13 +353,30 @@ impl Request {
             Self::DeleteNetworkInterface { eni }
             | Self::ModifyNetworkInterfaceAttribute { eni, .. }
             | Self::AssignPrivateIpAddresses { eni, .. }
-            | Self::UnassignPrivateIpAddresses { eni, .. } => vec![eni.to_string()],
-            Self::CreateTags { resources, .. } => resources.iter().map(Resource::to_string).collect(),
+            | Self::UnassignPrivateIpAddresses { eni, .. }
+            | Self::AssignIpv6Addresses { eni, .. }
+            | Self::UnassignIpv6Addresses { eni, .. } => vec![eni.to_string()],
+            Self::RunInstances(run) => run.subjects(),
+            Self::TerminateInstances { instances } => texts(instances),
+            Self::CreateSecurityGroup(new) => vec![new.vpc.to_string()],
+            Self::DeleteSecurityGroup { group }
+            | Self::Authorize { group, .. }
+            | Self::Revoke { group, .. } => vec![group.to_string()],
+            Self::CreateSubnetCidrReservation { subnet, .. } => vec![subnet.to_string()],
+            Self::DeleteSubnetCidrReservation { reservation } => vec![reservation.to_string()],
+            Self::CreateTags { resources, .. } | Self::DeleteTags { resources, .. } => {
+                resources.iter().map(Resource::to_string).collect()
+            }
             Self::DescribeNetworkInterfaces(describe) => texts(&describe.ids),
             Self::DescribeInstances(describe) => texts(&describe.ids),
             Self::DescribeSubnets(describe) => texts(&describe.ids),
             Self::DescribeVpcs(describe) => texts(&describe.ids),
-            Self::DescribeInstanceTypes(describe) => texts(&describe.ids),
+            Self::DescribeSecurityGroups(describe) => texts(&describe.ids),
+            Self::DescribeSecurityGroupRules(describe) => texts(&describe.ids),
+            Self::GetSubnetCidrReservations(describe) => texts(&describe.ids),
+            Self::DescribeInstanceTypes(describe)
+            | Self::DescribeAvailabilityZones(describe)
+            | Self::DescribeTags(describe) => texts(&describe.ids),
         }
     }
 
@@ -338,7 +388,12 @@ impl Request {
             Self::DescribeInstances(describe) => describe.narrowed,
             Self::DescribeSubnets(describe) => describe.narrowed,
             Self::DescribeVpcs(describe) => describe.narrowed,
-            Self::DescribeInstanceTypes(describe) => describe.narrowed,
+            Self::DescribeSecurityGroups(describe) => describe.narrowed,
+            Self::DescribeSecurityGroupRules(describe) => describe.narrowed,
+            Self::GetSubnetCidrReservations(describe) => describe.narrowed,
+            Self::DescribeInstanceTypes(describe)
+            | Self::DescribeAvailabilityZones(describe)
+            | Self::DescribeTags(describe) => describe.narrowed,
             Self::CreateNetworkInterface(_)
             | Self::AttachNetworkInterface(_)
             | Self::DetachNetworkInterface { .. }
@@ -346,6 +401,17 @@ impl Request {
             | Self::ModifyNetworkInterfaceAttribute { .. }
             | Self::AssignPrivateIpAddresses { .. }
             | Self::UnassignPrivateIpAddresses { .. }
+            | Self::AssignIpv6Addresses { .. }
+            | Self::UnassignIpv6Addresses { .. }
+            | Self::RunInstances(_)
+            | Self::TerminateInstances { .. }
+            | Self::CreateSecurityGroup(_)
+            | Self::DeleteSecurityGroup { .. }
+            | Self::Authorize { .. }
+            | Self::Revoke { .. }
+            | Self::CreateSubnetCidrReservation { .. }
+            | Self::DeleteSubnetCidrReservation { .. }
+            | Self::DeleteTags { .. }
             | Self::CreateTags { .. } => false,
         }
     }
@@ -362,6 +428,8 @@ impl fmt::Display for Resource {
             Self::Instance(id) => id.fmt(f),
             Self::Subnet(id) => id.fmt(f),
             Self::Vpc(id) => id.fmt(f),
+            Self::Group(id) => id.fmt(f),
+            Self::Reservation(id) => id.fmt(f),
         }
     }
 }

@@ -1,15 +1,24 @@
 //! What EC2 answers, as values: what the API's viewers see, which may be late.
 
+mod group;
+mod instance;
+mod place;
+
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::id::{AttachmentId, EniId, InstanceId, SecurityGroupId, SubnetId, VpcId};
 use super::limits::InstanceTypeInfo;
 use super::mac::Mac;
 use super::request::Tags;
+pub use group::{GroupDescription, RuleDescription};
+pub use instance::{InstanceDescription, InstanceState};
+pub use place::{
+    CidrReservationDescription, SubnetDescription, TagDescription, VpcDescription, ZoneDescription,
+};
 
 /// One answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +46,47 @@ pub enum Response {
         /// New prefixes.
         prefixes: Vec<Ipv4Net>,
     },
+    /// To `AssignIpv6Addresses`.
+    AssignedIpv6 {
+        /// Which ENI.
+        eni: EniId,
+        /// New addresses.
+        addresses: Vec<Ipv6Addr>,
+        /// New prefixes.
+        prefixes: Vec<Ipv6Net>,
+    },
+    /// To `UnassignIpv6Addresses`.
+    UnassignedIpv6 {
+        /// Which ENI.
+        eni: EniId,
+        /// Addresses it had.
+        addresses: Vec<Ipv6Addr>,
+        /// Prefixes it had.
+        prefixes: Vec<Ipv6Net>,
+    },
+    /// To `RunInstances`, ordered by launch index.
+    Launched(Vec<InstanceDescription>),
+    /// To `TerminateInstances`: each with its state before and now.
+    Terminating(Vec<(InstanceId, InstanceState, InstanceState)>),
+    /// To `CreateSecurityGroup`.
+    GroupCreated {
+        /// Its id.
+        id: SecurityGroupId,
+        /// Its resource name.
+        arn: String,
+        /// Its tags.
+        tags: Tags,
+    },
+    /// To `DeleteSecurityGroup`.
+    GroupDeleted(SecurityGroupId),
+    /// To `AuthorizeSecurityGroupIngress` and `AuthorizeSecurityGroupEgress`: the new rules.
+    Authorized(Vec<RuleDescription>),
+    /// To `RevokeSecurityGroupIngress` and `RevokeSecurityGroupEgress`: the rules that went.
+    Revoked(Vec<RuleDescription>),
+    /// To `CreateSubnetCidrReservation`.
+    ReservationCreated(CidrReservationDescription),
+    /// To `DeleteSubnetCidrReservation`: as it was.
+    ReservationDeleted(CidrReservationDescription),
     /// To everything that answers only that it was done.
     Done,
     /// To `DescribeNetworkInterfaces`, ordered by id.
@@ -49,6 +99,16 @@ pub enum Response {
     Vpcs(Vec<VpcDescription>),
     /// To `DescribeInstanceTypes`, ordered by name.
     InstanceTypes(Vec<&'static InstanceTypeInfo>),
+    /// To `DescribeSecurityGroups`, ordered by id.
+    Groups(Vec<GroupDescription>),
+    /// To `DescribeSecurityGroupRules`, ordered by id.
+    Rules(Vec<RuleDescription>),
+    /// To `DescribeAvailabilityZones`, ordered by name.
+    Zones(Vec<ZoneDescription>),
+    /// To `DescribeTags`, ordered by resource and key.
+    Tags(Vec<TagDescription>),
+    /// To `GetSubnetCidrReservations`, ordered by id.
+    Reservations(Vec<CidrReservationDescription>),
 }
 
 /// An availability zone.
@@ -60,7 +120,7 @@ pub struct Zone {
     pub id: String,
 }
 
-/// A security group: an id and a name; rules are not simulated.
+/// A security group as its members show it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Group {
     /// Its id.
@@ -128,6 +188,8 @@ pub struct EniDescription {
     pub vpc: VpcId,
     /// Its zone.
     pub zone: Zone,
+    /// Its Region, for its names.
+    pub region: String,
     /// The account that owns it.
     pub owner: String,
     /// Who created it.
@@ -142,6 +204,10 @@ pub struct EniDescription {
     pub secondary: Vec<Ipv4Addr>,
     /// Prefixes in the order of their assignment.
     pub prefixes: Vec<Ipv4Net>,
+    /// IPv6 addresses in the order of their assignment.
+    pub ipv6: Vec<Ipv6Addr>,
+    /// IPv6 prefixes in the order of their assignment.
+    pub ipv6_prefixes: Vec<Ipv6Net>,
     /// Private to public address.
     pub public: BTreeMap<Ipv4Addr, Ipv4Addr>,
     /// Its security groups.
@@ -171,100 +237,4 @@ pub struct AttachmentDescription {
     pub attached_at: Duration,
     /// Whether termination deletes the ENI.
     pub delete_on_termination: bool,
-}
-
-/// The state of an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum InstanceState {
-    /// Up.
-    Running,
-    /// On its way out.
-    ShuttingDown,
-    /// Gone; listed for a while.
-    Terminated,
-}
-
-impl InstanceState {
-    /// As EC2 writes it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::ShuttingDown => "shutting-down",
-            Self::Terminated => "terminated",
-        }
-    }
-
-    /// EC2's number for it (AWS documentation, `InstanceState`).
-    #[must_use]
-    pub fn code(self) -> u32 {
-        match self {
-            Self::Running => 16,
-            Self::ShuttingDown => 32,
-            Self::Terminated => 48,
-        }
-    }
-}
-
-/// An instance as describe shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InstanceDescription {
-    /// Its id.
-    pub id: InstanceId,
-    /// Its type.
-    pub instance_type: &'static InstanceTypeInfo,
-    /// Its state.
-    pub state: InstanceState,
-    /// Its zone.
-    pub zone: Zone,
-    /// The account that owns it.
-    pub owner: String,
-    /// The name of its role, if it has one.
-    pub role: Option<String>,
-    /// How far a metadata token travels.
-    pub hop_limit: u8,
-    /// Whether metadata answers at all.
-    pub metadata_enabled: bool,
-    /// When, as time since 1970.
-    pub launched_at: Duration,
-    /// Its tags.
-    pub tags: Tags,
-    /// Its ENIs, the primary first.
-    pub enis: Vec<EniDescription>,
-}
-
-/// A subnet as describe shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubnetDescription {
-    /// Its id.
-    pub id: SubnetId,
-    /// Its VPC.
-    pub vpc: VpcId,
-    /// Its zone.
-    pub zone: Zone,
-    /// The account that owns it.
-    pub owner: String,
-    /// The Region, for the resource name.
-    pub region: String,
-    /// Its addresses.
-    pub cidr: Ipv4Net,
-    /// How many are neither reserved nor assigned.
-    pub available: u32,
-    /// Whether new instances get a public address.
-    pub public: bool,
-    /// Its tags.
-    pub tags: Tags,
-}
-
-/// The VPC as describe shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VpcDescription {
-    /// Its id.
-    pub id: VpcId,
-    /// The account that owns it.
-    pub owner: String,
-    /// Its CIDRs, the first one first.
-    pub cidrs: Vec<Ipv4Net>,
-    /// Its tags.
-    pub tags: Tags,
 }

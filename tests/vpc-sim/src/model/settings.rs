@@ -68,6 +68,8 @@ pub struct Delays {
     /// From a detach to the state `available`; a delete before that fails. Default 1 to 2.5 s (observed: "currently in
     /// use" for about two seconds).
     pub detach: Span,
+    /// From a launch by the API to the state `running`. Default 2 to 8 s (assumed).
+    pub launch: Span,
     /// From a termination to the state `terminated`. Default 5 to 15 s (assumed).
     pub terminate: Span,
     /// How long a fresh id is "not found". Default 0 to 500 ms (documented as possible, length assumed).
@@ -77,6 +79,8 @@ pub struct Delays {
     pub api_changed: Span,
     /// How long a deleted ENI is still listed. Default 0 to 1 s (documented as possible, length assumed).
     pub api_deleted: Span,
+    /// How long a subnet's free count misses what was taken or freed. Default none: nobody has observed that it lags.
+    pub subnet_count: Span,
     /// From an attach to the ENI's appearance in metadata. Default 200 to 900 ms (observed: some tenths of a second).
     pub metadata_attached: Span,
     /// From that appearance to the secondary addresses'; also from an assignment to its appearance. Default 0.2 to 1 s
@@ -100,10 +104,12 @@ impl Default for Delays {
             device: Span::millis(1000, 3000),
             device_gone: Span::millis(200, 1000),
             detach: Span::millis(1000, 2500),
+            launch: Span::millis(2000, 8000),
             terminate: Span::millis(5000, 15_000),
             api_created: Span::millis(0, 500),
             api_changed: Span::millis(0, 700),
             api_deleted: Span::millis(0, 1000),
+            subnet_count: Span::ZERO,
             metadata_attached: Span::millis(200, 900),
             metadata_assigned: Span::millis(200, 1000),
             metadata_unassigned: Span::millis(500, 3000),
@@ -125,10 +131,12 @@ impl Delays {
             &mut self.device,
             &mut self.device_gone,
             &mut self.detach,
+            &mut self.launch,
             &mut self.terminate,
             &mut self.api_created,
             &mut self.api_changed,
             &mut self.api_deleted,
+            &mut self.subnet_count,
             &mut self.metadata_attached,
             &mut self.metadata_assigned,
             &mut self.metadata_unassigned,
@@ -150,10 +158,12 @@ impl Delays {
             device: Span::ZERO,
             device_gone: Span::ZERO,
             detach: Span::ZERO,
+            launch: Span::ZERO,
             terminate: Span::ZERO,
             api_created: Span::ZERO,
             api_changed: Span::ZERO,
             api_deleted: Span::ZERO,
+            subnet_count: Span::ZERO,
             metadata_attached: Span::ZERO,
             metadata_assigned: Span::ZERO,
             metadata_unassigned: Span::ZERO,
@@ -170,6 +180,10 @@ pub struct Quotas {
     pub enis: usize,
     /// Security groups per ENI. Default 5.
     pub groups_per_eni: usize,
+    /// Security groups per Region. Default 2500.
+    pub groups: usize,
+    /// Rules of a security group, each direction by itself. Default 60.
+    pub rules_per_group: usize,
     /// Tags per resource. 50, not changeable.
     pub tags: usize,
 }
@@ -179,6 +193,8 @@ impl Default for Quotas {
         Self {
             enis: 5000,
             groups_per_eni: 5,
+            groups: 2500,
+            rules_per_group: 60,
             tags: 50,
         }
     }

@@ -41,17 +41,38 @@ fn published(operation: Operation, narrowed: bool) -> BucketSize {
         | Operation::DeleteNetworkInterface
         | Operation::ModifyNetworkInterfaceAttribute
         | Operation::AssignPrivateIpAddresses
-        | Operation::UnassignPrivateIpAddresses => (100, 5),
-        Operation::AttachNetworkInterface | Operation::DetachNetworkInterface => (50, 5),
-        Operation::CreateTags => (100, 10),
-        Operation::DescribeNetworkInterfaces | Operation::DescribeInstances => {
+        | Operation::UnassignPrivateIpAddresses
+        | Operation::AssignIpv6Addresses
+        | Operation::TerminateInstances => (100, 5),
+        Operation::AttachNetworkInterface
+        | Operation::DetachNetworkInterface
+        | Operation::UnassignIpv6Addresses
+        | Operation::CreateSecurityGroup
+        | Operation::DeleteSecurityGroup
+        | Operation::AuthorizeSecurityGroupIngress
+        | Operation::AuthorizeSecurityGroupEgress
+        | Operation::RevokeSecurityGroupIngress
+        | Operation::RevokeSecurityGroupEgress
+        | Operation::DeleteSubnetCidrReservation => (50, 5),
+        Operation::CreateTags | Operation::DeleteTags => (100, 10),
+        Operation::RunInstances => (5, 2),
+        Operation::CreateSubnetCidrReservation => (5, 1),
+        Operation::DescribeNetworkInterfaces
+        | Operation::DescribeInstances
+        | Operation::DescribeSecurityGroups => {
             if narrowed {
                 (100, 20)
             } else {
                 (50, 10)
             }
         }
-        Operation::DescribeSubnets | Operation::DescribeInstanceTypes | Operation::DescribeVpcs => (100, 20),
+        Operation::DescribeSubnets
+        | Operation::DescribeInstanceTypes
+        | Operation::DescribeVpcs
+        | Operation::DescribeSecurityGroupRules
+        | Operation::DescribeAvailabilityZones
+        | Operation::DescribeTags
+        | Operation::GetSubnetCidrReservations => (100, 20),
     };
     BucketSize { capacity, refill }
 }

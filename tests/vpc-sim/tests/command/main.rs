@@ -121,7 +121,7 @@ fn faults_come_and_go() {
             .contains("lose-answer")
     );
     assert!(
-        run.refuses(&["faults", "add", "RunInstances", "deny"])
+        run.refuses(&["faults", "add", "RunInstance", "deny"])
             .contains("CreateNetworkInterface")
     );
 }

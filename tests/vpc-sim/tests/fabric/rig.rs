@@ -274,11 +274,13 @@ pub(crate) fn ip(text: &str) -> Ipv4Addr {
 fn view() -> KernelView {
     let subnet = |third: u8| SubnetView {
         cidr: format!("10.0.{third}.0/24").parse().unwrap(),
+        ipv6_cidr: None,
         router_mac: EniMac([0x0a, 0, 0, 0, 0xff, third]),
         internet: true,
     };
     let mut view = KernelView {
         vpc_cidrs: BTreeSet::from(["10.0.0.0/16".parse().unwrap()]),
+        vpc_ipv6_cidrs: BTreeSet::new(),
         subnets: BTreeMap::from([
             (SubnetId::numbered(1), subnet(1)),
             (SubnetId::numbered(2), subnet(2)),
@@ -309,6 +311,11 @@ fn view() -> KernelView {
                     _ => BTreeMap::new(),
                 },
                 source_dest_check: true,
+                ipv6_addresses: BTreeSet::new(),
+                ipv6_prefixes: BTreeSet::new(),
+                groups: BTreeSet::new(),
+                ingress: BTreeSet::new(),
+                egress: BTreeSet::new(),
             };
             view.enis.insert(
                 EniId::numbered(u64::from(number) * 16 + u64::from(index) + 1),

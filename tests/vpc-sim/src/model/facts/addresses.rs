@@ -8,6 +8,8 @@ fn a1_subnets_are_between_16_and_28() {
     let mut add = |cidr: &str| {
         let new = NewSubnet {
             cidr: cidr.parse().expect("a CIDR"),
+            ipv6_cidr: None,
+            ipv6_on_creation: false,
             zone: Zone {
                 name: "z".to_owned(),
                 id: "z".to_owned(),
