@@ -30,8 +30,6 @@ macro_rules! with_permissions {
     };
 }
 const OWN_ACCOUNT: (&str, &str) = ("IpPermissions.N.Groups.N.UserId", "the own account");
-const AUTHORIZE_ERRORS: &str = "InvalidGroup.NotFound InvalidGroupId.Malformed InvalidParameterCombination
-    InvalidParameterValue InvalidPermission.Duplicate MissingParameter RulesPerSecurityGroupLimitExceeded";
 const REVOKE_ERRORS: &str = "InvalidGroup.NotFound InvalidGroupId.Malformed InvalidParameterCombination
     InvalidParameterValue InvalidPermission.NotFound InvalidSecurityGroupRuleId.Malformed
     InvalidSecurityGroupRuleId.NotFound MissingParameter";
@@ -104,14 +102,16 @@ static ATTACH: Served = Served {
 static AUTHORIZE_EGRESS: Served = Served {
     parameters: with_permissions!(),
     partly: &[OWN_ACCOUNT],
-    errors: AUTHORIZE_ERRORS,
+    errors: "InvalidGroup.NotFound InvalidGroupId.Malformed InvalidParameterValue InvalidPermission.Duplicate
+        MissingParameter RulesPerSecurityGroupLimitExceeded",
     ..PLAIN
 };
 
 static AUTHORIZE_INGRESS: Served = Served {
     parameters: with_permissions!("IpProtocol FromPort ToPort CidrIp"),
     partly: &[OWN_ACCOUNT],
-    errors: AUTHORIZE_ERRORS,
+    errors: "InvalidGroup.NotFound InvalidGroupId.Malformed InvalidParameterCombination InvalidParameterValue
+        InvalidPermission.Duplicate MissingParameter RulesPerSecurityGroupLimitExceeded",
     ..PLAIN
 };
 
@@ -277,6 +277,7 @@ static DESCRIBE_ENIS: Served = Served {
 static DESCRIBE_RULES: Served = Served {
     parameters: "SecurityGroupRuleId.N Filter.N.Name Filter.N.Value.N MaxResults NextToken",
     filters: "group-id security-group-rule-id",
+    absent: "tag:",
     pages: PAGES,
     errors:
         "InvalidMaxResults InvalidPaginationToken InvalidParameterValue InvalidSecurityGroupRuleId.Malformed

@@ -17,6 +17,10 @@ impl Model {
         if new.vpc != self.vpc.id {
             return Err(Ec2Error::VpcNotFound(new.vpc.clone()));
         }
+        let most = self.settings.quotas.tags;
+        if new.tags.len() > most {
+            return Err(Ec2Error::TagQuota(most));
+        }
         let mut there = self.groups.values().filter(|group| *group.exists.truth.last());
         if there.any(|group| group.name == new.name) {
             return Err(Ec2Error::GroupDuplicate {
