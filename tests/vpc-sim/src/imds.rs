@@ -26,6 +26,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::cloud::{Cloud, CloudGone};
@@ -57,7 +58,7 @@ pub struct Imds {
 enum Hangup {
     #[error("{0} is the address of no interface")]
     Nobody(SocketAddr),
-    #[error("setting the TTL of the connection")]
+    #[error("setting how many hops the connection travels")]
     Ttl(#[source] io::Error),
     #[error(transparent)]
     CloudGone(#[from] CloudGone),
@@ -155,13 +156,24 @@ impl Imds {
         } else {
             USUAL_TTL
         };
-        socket.set_ttl(ttl).map_err(Hangup::Ttl)?;
+        set_hops(&socket, peer, ttl).map_err(Hangup::Ttl)?;
         let result = if is_token_request {
             give_token(now, &metadata, request.headers())
         } else {
             read(now, &metadata, request.method(), path, request.headers())
         };
         Ok(answer::build(result)?)
+    }
+}
+
+/// How far what is sent from now on travels, in the family that is spoken.
+fn set_hops(socket: &std::net::TcpStream, peer: SocketAddr, hops: u32) -> io::Result<()> {
+    match peer.ip() {
+        IpAddr::V4(_) => socket.set_ttl(hops),
+        IpAddr::V6(_) => {
+            let hops = i32::try_from(hops).map_err(io::Error::other)?;
+            Ok(setsockopt(socket, sockopt::Ipv6Ttl, &hops)?)
+        }
     }
 }
 

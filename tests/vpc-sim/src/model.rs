@@ -293,7 +293,7 @@ impl Model {
             return Err(Ec2Error::DryRun);
         }
         let result = self.effect(now, call, twist);
-        self.note_free_counts(now);
+        self.note_free_counts(now, self.settings.delays.subnet_count);
         result
     }
 

@@ -150,3 +150,118 @@ async fn scripted_errors_have_their_status_and_text() {
     }
     assert_eq!(api.enis().await, 2);
 }
+
+/// The least that each action accepts; ids need not exist, because nothing is done.
+const LEAST: [(&str, &str); 31] = [
+    (
+        "AssignIpv6Addresses",
+        "NetworkInterfaceId=eni-00000001&Ipv6AddressCount=1",
+    ),
+    (
+        "AssignPrivateIpAddresses",
+        "NetworkInterfaceId=eni-00000001&Ipv4PrefixCount=1",
+    ),
+    (
+        "AttachNetworkInterface",
+        "NetworkInterfaceId=eni-00000001&InstanceId=i-00000001&DeviceIndex=1",
+    ),
+    (
+        "AuthorizeSecurityGroupEgress",
+        "GroupId=sg-00000001&IpPermissions.1.IpProtocol=-1&IpPermissions.1.IpRanges.1.CidrIp=0.0.0.0/0",
+    ),
+    (
+        "AuthorizeSecurityGroupIngress",
+        "GroupId=sg-00000001&IpProtocol=-1&CidrIp=0.0.0.0/0",
+    ),
+    ("CreateNetworkInterface", "SubnetId=subnet-00000001"),
+    (
+        "CreateSecurityGroup",
+        "GroupName=g&GroupDescription=d&VpcId=vpc-00000001",
+    ),
+    (
+        "CreateSubnetCidrReservation",
+        "SubnetId=subnet-00000001&Cidr=10.0.1.0/28&ReservationType=prefix",
+    ),
+    (
+        "CreateTags",
+        "ResourceId.1=eni-00000001&Tag.1.Key=k&Tag.1.Value=v",
+    ),
+    ("DeleteNetworkInterface", "NetworkInterfaceId=eni-00000001"),
+    ("DeleteSecurityGroup", "GroupId=sg-00000001"),
+    (
+        "DeleteSubnetCidrReservation",
+        "SubnetCidrReservationId=scr-00000001",
+    ),
+    ("DeleteTags", "ResourceId.1=eni-00000001"),
+    ("DescribeAvailabilityZones", ""),
+    ("DescribeInstanceTypes", ""),
+    ("DescribeInstances", ""),
+    ("DescribeNetworkInterfaces", ""),
+    ("DescribeSecurityGroupRules", ""),
+    ("DescribeSecurityGroups", ""),
+    ("DescribeSubnets", ""),
+    ("DescribeTags", ""),
+    ("DescribeVpcs", ""),
+    ("DetachNetworkInterface", "AttachmentId=eni-attach-00000001"),
+    ("GetSubnetCidrReservations", "SubnetId=subnet-00000001"),
+    (
+        "ModifyNetworkInterfaceAttribute",
+        "NetworkInterfaceId=eni-00000001&Description.Value=d",
+    ),
+    (
+        "RevokeSecurityGroupEgress",
+        "GroupId=sg-00000001&SecurityGroupRuleId.1=sgr-00000001",
+    ),
+    (
+        "RevokeSecurityGroupIngress",
+        "GroupId=sg-00000001&SecurityGroupRuleId.1=sgr-00000001",
+    ),
+    (
+        "RunInstances",
+        "ImageId=ami-1&MinCount=1&MaxCount=1&SubnetId=subnet-00000001",
+    ),
+    ("TerminateInstances", "InstanceId.1=i-00000001"),
+    (
+        "UnassignIpv6Addresses",
+        "NetworkInterfaceId=eni-00000001&Ipv6Addresses.1=2001:db8::9",
+    ),
+    (
+        "UnassignPrivateIpAddresses",
+        "NetworkInterfaceId=eni-00000001&PrivateIpAddress.1=10.0.1.9",
+    ),
+];
+
+#[tokio::test]
+async fn every_action_can_be_tried_dry_and_be_denied() {
+    let api = Api::start(Identify::AccessKey).await;
+    assert_eq!(
+        LEAST.map(|(action, _)| action),
+        Operation::ALL.map(Operation::name)
+    );
+    for (operation, (action, least)) in Operation::ALL.into_iter().zip(LEAST) {
+        let form = format!("Action={action}&Version=2016-11-15&{least}");
+        let dry = format!("{form}&DryRun=true");
+        if known::has_parameter(action, "DryRun") {
+            let answer = api.post(SIGNED, &dry).await;
+            assert!(
+                refused_with(&answer, 412, "DryRunOperation"),
+                "{action}: {answer}"
+            );
+        } else {
+            let answer = api.post(SIGNED, &dry).await;
+            assert!(
+                refused_with(&answer, 400, "UnknownParameter"),
+                "{action}: {answer}"
+            );
+        }
+        let fault = Fault::always(operation, Effect::Deny);
+        let fault = api.cloud.inject(fault).await.expect("runs");
+        for form in [&form, &dry] {
+            let tried = form == &dry && !known::has_parameter(action, "DryRun");
+            let answer = api.post(SIGNED, form).await;
+            let denied = refused_with(&answer, 403, "UnauthorizedOperation");
+            assert!(denied || tried, "{action}: {answer}");
+        }
+        api.cloud.release(fault).await.expect("runs");
+    }
+}

@@ -1,15 +1,17 @@
 //! Metadata over loopback, byte by byte; the peer pretends to be the primary address of a node.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::cloud::Heard;
 use crate::model::Model;
 use crate::model::id::InstanceId;
 use crate::model::instance::{Launch, LaunchEni};
-use crate::model::request::{Call, Caller, Request as Ask, Tags, Wanted};
-use crate::model::response::Zone;
+use crate::model::request::{Call, Caller, Request as Ask, Wanted};
+use crate::model::response::{Response, Zone};
 use crate::model::settings::Settings;
 use crate::model::subnet::NewSubnet;
 
@@ -32,21 +34,21 @@ struct Answer {
 impl Service {
     fn start(instance_type: &str, change: impl Fn(&mut Launch)) -> Self {
         let mut model = Model::new(Settings::instant(1), "10.0.0.0/16".parse().expect("a CIDR"));
-        let subnet = model.add_subnet(NewSubnet {
-            cidr: "10.0.1.0/24".parse().expect("a CIDR"),
-            ipv6_cidr: None,
-            ipv6_on_creation: false,
-            zone: Zone {
-                name: "us-east-1a".to_owned(),
-                id: "use1-az1".to_owned(),
-            },
-            internet: true,
-            tags: Tags::new(),
-        });
-        let subnet = subnet.expect("a good subnet");
-        let mut launch = Launch::plain(instance_type.parse().expect("known"), subnet.clone());
+        model.add_ipv6_cidr("2001:db8::/56".parse().expect("a CIDR"));
+        let zone = Zone {
+            name: "us-east-1a".to_owned(),
+            id: "use1-az1".to_owned(),
+        };
+        let dual = NewSubnet {
+            ipv6_cidr: Some("2001:db8::/64".parse().expect("a CIDR")),
+            ..NewSubnet::plain("10.0.1.0/24".parse().expect("a CIDR"), zone.clone())
+        };
+        let subnet = model.add_subnet(dual).expect("a good subnet");
+        let single = NewSubnet::plain("10.0.2.0/24".parse().expect("a CIDR"), zone);
+        let other = model.add_subnet(single).expect("a good subnet");
+        let mut launch = Launch::plain(instance_type.parse().expect("known"), subnet);
         launch.more.push(LaunchEni {
-            subnet,
+            subnet: other,
             network_card: 0,
             device_index: 1,
             secondary_addresses: 2,
@@ -101,6 +103,23 @@ impl Service {
         let answer = self.get(path).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.body);
         answer.body
+    }
+
+    /// A new IPv6 address of the primary ENI.
+    async fn ipv6_address(&self) -> Ipv6Addr {
+        let id = self.text(&format!("{}interface-id", self.eni(0).await)).await;
+        let call = Call {
+            caller: Caller::Instance(self.node.clone()),
+            dry_run: false,
+            request: Ask::AssignIpv6Addresses {
+                eni: id.parse().expect("an id"),
+                wanted: Wanted::Addresses(1),
+            },
+        };
+        match self.cloud.call(call).await.expect("runs") {
+            Heard::Answer(Ok(Response::AssignedIpv6 { addresses, .. })) => addresses[0],
+            other => panic!("expected an address: {other:?}"),
+        }
     }
 
     /// The path of the ENI with this device number.
@@ -308,6 +327,76 @@ async fn prefixes_and_network_cards_are_shown_where_they_exist() {
 }
 
 #[tokio::test]
+async fn ipv6_is_shown_where_there_is_some_and_its_keys_are_absent_elsewhere() {
+    let service = Service::plain();
+    let keys = [
+        "ipv6s",
+        "ipv6-prefix",
+        "subnet-ipv6-cidr-blocks",
+        "vpc-ipv6-cidr-blocks",
+    ];
+    let (primary, secondary) = (service.eni(0).await, service.eni(1).await);
+    assert_eq!(service.get("meta-data/ipv6").await.status, 404);
+    for key in keys {
+        assert_eq!(
+            service.get(&format!("{secondary}{key}")).await.status,
+            404,
+            "{key}"
+        );
+    }
+    let told = service.text(&secondary).await;
+    assert!(!told.lines().any(|key| key.contains("ipv6")), "{told}");
+    // The primary ENI is in the subnet with IPv6.
+    assert_eq!(
+        service.text(&format!("{primary}subnet-ipv6-cidr-blocks")).await,
+        "2001:db8::/64"
+    );
+    assert_eq!(
+        service.text(&format!("{primary}vpc-ipv6-cidr-blocks")).await,
+        "2001:db8::/56"
+    );
+    for key in ["ipv6s", "ipv6-prefix"] {
+        assert_eq!(service.get(&format!("{primary}{key}")).await.status, 404, "{key}");
+    }
+    let id = service.text(&format!("{primary}interface-id")).await;
+    for wanted in [Wanted::Addresses(2), Wanted::Prefixes(1)] {
+        let call = Call {
+            caller: Caller::Instance(service.node.clone()),
+            dry_run: false,
+            request: Ask::AssignIpv6Addresses {
+                eni: id.parse().expect("an id"),
+                wanted,
+            },
+        };
+        service.cloud.call(call).await.expect("runs");
+    }
+    let addresses = service.text(&format!("{primary}ipv6s")).await;
+    assert_eq!(addresses.lines().count(), 2);
+    let first = addresses.lines().next().expect("two");
+    assert_eq!(service.text("meta-data/ipv6").await, first);
+    assert!(
+        service
+            .text(&format!("{primary}ipv6-prefix"))
+            .await
+            .ends_with("/80")
+    );
+}
+
+#[tokio::test]
+async fn only_instances_whose_options_say_so_are_answered_over_ipv6() {
+    for over_ipv6 in [false, true] {
+        let service = Service::start("c5.large", |launch| launch.metadata_ipv6 = over_ipv6);
+        let address = service.ipv6_address().await;
+        let imds = Imds::pretending(service.cloud.clone(), move |_| Some(address.into()));
+        let service = Service { imds, ..service };
+        let ttl = "X-aws-ec2-metadata-token-ttl-seconds: 60\r\n";
+        let asked = service.ask("PUT", "/latest/api/token", ttl);
+        let heard = tokio::time::timeout(Duration::from_millis(300), asked).await;
+        assert_eq!(heard.is_ok_and(|answer| answer.status == 200), over_ipv6);
+    }
+}
+
+#[tokio::test]
 async fn documents_are_json_with_the_members_that_sdks_read() {
     let service = Service::plain();
     let read = |text: String| serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
@@ -344,6 +433,19 @@ async fn the_answer_to_a_token_request_travels_as_far_as_the_hop_limit_and_other
         let answer = ask_on(&mut client, "GET", "/latest/meta-data/mac", &header).await;
         assert_eq!((answer.status, server.ttl().expect("a socket")), (200, USUAL_TTL));
     }
+}
+
+#[tokio::test]
+async fn the_hop_limit_holds_over_ipv6_too() {
+    let listener = TcpListener::bind("[::1]:0").await.expect("listens");
+    let address = listener.local_addr().expect("has an address");
+    let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let (server, peer) = accepted.expect("accepts");
+    let _client = client.expect("connects");
+    let socket = server.into_std().expect("a socket");
+    set_hops(&socket, peer, 2).expect("a good socket");
+    let hops = nix::sys::socket::getsockopt(&socket, sockopt::Ipv6Ttl);
+    assert_eq!(hops, Ok(2));
 }
 
 #[tokio::test]

@@ -2,8 +2,12 @@
 
 mod addresses;
 mod faults;
+mod groups;
+mod instances;
+mod ipv6;
 mod lifecycle;
 mod metadata;
+mod places;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -15,6 +19,7 @@ use super::instance::{Launch, LaunchEni};
 use super::limits;
 use super::request::{
     AttachEni, Call, Caller, CreateEni, Describe, EniChange, Operation, Request, Resource, Tags, Wanted,
+    WantedIpv6,
 };
 use super::response::{AttachmentStatus, EniDescription, EniStatus, InstanceState, Response, Zone};
 use super::settings::{Delays, Settings, Span};
@@ -86,6 +91,14 @@ impl World {
             ..CreateEni::plain(self.subnet.clone())
         };
         self.created(create)
+    }
+
+    fn create_ipv6(&mut self, wanted_ipv6: WantedIpv6) -> EniId {
+        let create = CreateEni {
+            wanted_ipv6,
+            ..CreateEni::plain(self.subnet.clone())
+        };
+        self.created(create).id
     }
 
     fn created(&mut self, create: CreateEni) -> EniDescription {

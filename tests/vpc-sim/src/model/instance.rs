@@ -8,6 +8,7 @@ use super::id::{EniId, InstanceId, ReservationId, SecurityGroupId, SubnetId};
 use super::limits::{InstanceType, InstanceTypeInfo};
 use super::request::{MetadataOptions, Tags};
 use super::response::{InstanceState, Response, Zone};
+use super::settings::Span;
 use super::timeline::{Facet, Seen, Timeline};
 
 /// An instance.
@@ -95,6 +96,12 @@ impl Model {
     /// # Errors
     /// When there is no such instance.
     pub fn terminate(&mut self, now: Duration, id: &InstanceId) -> Result<(), Ec2Error> {
+        self.end(now, id)?;
+        self.note_free_counts(now, Span::ZERO);
+        Ok(())
+    }
+
+    fn end(&mut self, now: Duration, id: &InstanceId) -> Result<(), Ec2Error> {
         let gone = now + self.lag("terminate", id.as_str(), self.settings.delays.terminate);
         let instance = self
             .instances
@@ -108,7 +115,6 @@ impl Model {
         for eni in self.enis_of(now, id) {
             self.unplug(now, gone, &eni);
         }
-        self.note_free_counts(now);
         Ok(())
     }
 
@@ -128,7 +134,7 @@ impl Model {
         let mut states = Vec::new();
         for id in ids {
             let before = self.state_of(now, id)?;
-            self.terminate(now, id)?;
+            self.end(now, id)?;
             states.push((id.clone(), before, self.state_of(now, id)?));
         }
         Ok(Response::Terminating(states))

@@ -17,6 +17,7 @@ use super::request::{
     CreateEni, EniSource, LaunchedEni, MetadataOptions, RunInstances, Tags, Wanted, WantedIpv6,
 };
 use super::response::{AttachmentStatus, InstanceState, Response, Zone};
+use super::settings::Span;
 use super::setup::SetupError;
 use super::timeline::{Facet, Seen, Timeline};
 use super::{Look, Model};
@@ -83,7 +84,7 @@ impl Model {
             *self = before;
             return Err(error.into());
         }
-        self.note_free_counts(now);
+        self.note_free_counts(now, Span::ZERO);
         Ok(id)
     }
 

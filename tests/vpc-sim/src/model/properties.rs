@@ -1,16 +1,19 @@
 //! Random life: whatever is asked for in whatever order, at whatever speed, no invariant of the model breaks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use proptest::prelude::*;
 
 use super::eni::Eni;
 use super::id::{AttachmentId, EniId, InstanceId, SubnetId};
 use super::instance::Launch;
-use super::request::{AttachEni, Call, Caller, CreateEni, Describe, Request, Tags, Wanted};
+use super::request::{
+    AttachEni, Call, Caller, CreateEni, Describe, EniSource, LaunchedEni, MetadataOptions, Request,
+    RunInstances, Tags, Wanted, WantedIpv6,
+};
 use super::response::{Response, Zone};
 use super::settings::Settings;
 use super::subnet::NewSubnet;
@@ -23,6 +26,7 @@ enum Step {
     Create {
         subnet: usize,
         wanted: Wanted,
+        wanted_ipv6: WantedIpv6,
     },
     Attach {
         eni: usize,
@@ -43,6 +47,21 @@ enum Step {
         eni: usize,
         addresses: usize,
         prefixes: usize,
+    },
+    AssignIpv6 {
+        eni: usize,
+        wanted: WantedIpv6,
+    },
+    UnassignIpv6 {
+        eni: usize,
+        addresses: usize,
+        prefixes: usize,
+    },
+    Run {
+        subnet: usize,
+        wanted: Wanted,
+        wanted_ipv6: WantedIpv6,
+        most: u32,
     },
     Terminate {
         node: usize,
@@ -70,10 +89,36 @@ fn wanted() -> impl Strategy<Value = Wanted> {
     ]
 }
 
+fn wanted_ipv6() -> impl Strategy<Value = WantedIpv6> {
+    let place =
+        |subnet: u16, block: u16, last: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, subnet, block, 0, 0, last);
+    let explicit = prop::collection::vec((0..3u16, 0..3u16, 0..8u16), 1..3);
+    let blocks = prop::collection::vec((0..3u16, 0..3u16), 1..3);
+    prop_oneof![
+        3 => Just(Wanted::Nothing),
+        2 => (0..12u32).prop_map(Wanted::Addresses),
+        2 => (0..5u32).prop_map(Wanted::Prefixes),
+        1 => explicit.prop_map(move |list| {
+            let addresses = list.into_iter().map(|(subnet, block, last)| place(subnet, block, last));
+            Wanted::ExplicitAddresses(addresses.collect())
+        }),
+        1 => blocks.prop_map(move |list| {
+            let block = |(subnet, block)| Ipv6Net::new(place(subnet, block, 0), 80);
+            Wanted::ExplicitPrefixes(list.into_iter().filter_map(|place| block(place).ok()).collect())
+        }),
+    ]
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let pick = 0..40usize;
     prop_oneof![
-        5 => (0..3usize, wanted()).prop_map(|(subnet, wanted)| Step::Create { subnet, wanted }),
+        5 => (0..3usize, wanted(), wanted_ipv6())
+            .prop_map(|(subnet, wanted, wanted_ipv6)| Step::Create { subnet, wanted, wanted_ipv6 }),
+        3 => (pick.clone(), wanted_ipv6()).prop_map(|(eni, wanted)| Step::AssignIpv6 { eni, wanted }),
+        2 => (pick.clone(), 0..3usize, 0..3usize)
+            .prop_map(|(eni, addresses, prefixes)| Step::UnassignIpv6 { eni, addresses, prefixes }),
+        1 => (0..3usize, wanted(), wanted_ipv6(), 1..4u32)
+            .prop_map(|(subnet, wanted, wanted_ipv6, most)| Step::Run { subnet, wanted, wanted_ipv6, most }),
         9 => (pick.clone(), 0..3usize, 0..5u32).prop_map(|(eni, node, index)| Step::Attach { eni, node, index }),
         2 => pick.clone().prop_map(|eni| Step::Detach { eni }),
         2 => pick.clone().prop_map(|eni| Step::Delete { eni }),
@@ -83,6 +128,29 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..60usize).prop_map(|node| Step::Terminate { node }),
         3 => (0..4000u64).prop_map(|millis| Step::Wait { millis }),
     ]
+}
+
+fn run(eni: CreateEni, most: u32) -> Request {
+    Request::RunInstances(Box::new(RunInstances {
+        least: 1,
+        most,
+        instance_type: "m5.large".parse().expect("known"),
+        image: "ami-1".to_owned(),
+        zone: None,
+        role: None,
+        metadata: MetadataOptions::default(),
+        tags: Tags::new(),
+        enis: vec![LaunchedEni {
+            device_index: 0,
+            network_card: 0,
+            delete_on_termination: most.is_multiple_of(2),
+            source: EniSource::New {
+                eni: Box::new(eni),
+                public: Some(false),
+            },
+        }],
+        client_token: None,
+    }))
 }
 
 struct Life {
@@ -95,17 +163,24 @@ struct Life {
 impl Life {
     fn new(seed: u64) -> Self {
         let mut model = Model::new(Settings::seeded(seed), "10.0.0.0/16".parse().expect("a CIDR"));
+        model.add_ipv6_cidr(Ipv6Net::new_assert(
+            Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0),
+            56,
+        ));
         let zone = Zone {
             name: "us-east-1a".to_owned(),
             id: "use1-az1".to_owned(),
         };
         let subnets: Vec<SubnetId> = ["10.0.0.0/24", "10.0.1.0/26", "10.0.2.0/28"]
             .into_iter()
-            .map(|cidr| {
+            .enumerate()
+            .map(|(index, cidr)| {
+                // The last one has no IPv6.
+                let ipv6 = (index < 2).then(|| Ipv6Addr::new(0x2001, 0xdb8, 0, index as u16, 0, 0, 0, 0));
                 let new = NewSubnet {
                     cidr: cidr.parse().expect("a CIDR"),
-                    ipv6_cidr: None,
-                    ipv6_on_creation: false,
+                    ipv6_cidr: ipv6.map(|base| Ipv6Net::new_assert(base, 64)),
+                    ipv6_on_creation: index == 1,
                     zone: zone.clone(),
                     internet: false,
                     tags: Tags::new(),
@@ -140,8 +215,13 @@ impl Life {
 
     fn request(&self, step: &Step) -> Option<Request> {
         match step {
-            Step::Create { subnet, wanted } => Some(Request::CreateNetworkInterface(CreateEni {
+            Step::Create {
+                subnet,
+                wanted,
+                wanted_ipv6,
+            } => Some(Request::CreateNetworkInterface(CreateEni {
                 wanted: wanted.clone(),
+                wanted_ipv6: wanted_ipv6.clone(),
                 ..CreateEni::plain(self.subnets[*subnet].clone())
             })),
             Step::Attach { eni, node, index } => Some(Request::AttachNetworkInterface(AttachEni {
@@ -176,7 +256,46 @@ impl Life {
                     prefixes: held.prefixes.iter().take(*prefixes).copied().collect(),
                 })
             }
+            Step::AssignIpv6 { .. } | Step::UnassignIpv6 { .. } | Step::Run { .. } => {
+                self.newer_request(step)
+            }
             Step::Terminate { .. } | Step::Wait { .. } => None,
+        }
+    }
+
+    fn newer_request(&self, step: &Step) -> Option<Request> {
+        match step {
+            Step::AssignIpv6 { eni, wanted } => Some(Request::AssignIpv6Addresses {
+                eni: self.nth(*eni)?.id.clone(),
+                wanted: wanted.clone(),
+            }),
+            Step::UnassignIpv6 {
+                eni,
+                addresses,
+                prefixes,
+            } => {
+                let eni = self.nth(*eni)?;
+                let held = eni.held(self.now);
+                Some(Request::UnassignIpv6Addresses {
+                    eni: eni.id.clone(),
+                    addresses: held.ipv6.iter().take(*addresses).copied().collect(),
+                    prefixes: held.ipv6_prefixes.iter().take(*prefixes).copied().collect(),
+                })
+            }
+            Step::Run {
+                subnet,
+                wanted,
+                wanted_ipv6,
+                most,
+            } => {
+                let eni = CreateEni {
+                    wanted: wanted.clone(),
+                    wanted_ipv6: wanted_ipv6.clone(),
+                    ..CreateEni::plain(self.subnets[*subnet].clone())
+                };
+                Some(run(eni, *most))
+            }
+            _ => None,
         }
     }
 
@@ -193,7 +312,10 @@ impl Life {
             | Step::Detach { .. }
             | Step::Delete { .. }
             | Step::Assign { .. }
-            | Step::Unassign { .. } => {
+            | Step::Unassign { .. }
+            | Step::AssignIpv6 { .. }
+            | Step::UnassignIpv6 { .. }
+            | Step::Run { .. } => {
                 if let Some(request) = self.request(step) {
                     self.ask(request);
                 }
@@ -233,6 +355,8 @@ impl Life {
 
     fn check(&self) {
         self.check_addresses();
+        self.check_ipv6();
+        self.check_counts();
         self.check_limits();
         self.check_views();
     }
@@ -275,6 +399,56 @@ impl Life {
         }
     }
 
+    /// One holder an address, reserved ones none; prefixes aligned, inside and disjoint.
+    fn check_ipv6(&self) {
+        let mut singles = BTreeSet::new();
+        let mut blocks = BTreeSet::new();
+        for eni in self.existing() {
+            let held = eni.held(self.now);
+            let Some(subnet) = &self.model.subnets[&eni.subnet].ipv6 else {
+                assert_eq!(held.ipv6_slots(), 0, "{} has IPv6 without a CIDR", eni.id);
+                continue;
+            };
+            for prefix in &held.ipv6_prefixes {
+                assert_eq!((prefix.prefix_len(), prefix.trunc()), (80, *prefix), "{prefix}");
+                let usable = subnet.pool.usable(prefix.network()) && subnet.pool.usable(prefix.broadcast());
+                assert!(
+                    usable,
+                    "{prefix} is outside its subnet or touches a reserved address"
+                );
+                assert!(blocks.insert(prefix.network()), "{prefix} has two holders");
+            }
+            for address in &held.ipv6 {
+                assert!(subnet.pool.usable(*address), "{address} is outside or reserved");
+                assert!(singles.insert(*address), "{address} has two holders");
+            }
+        }
+        for address in singles {
+            let around = Ipv6Net::new_assert(address, 80).trunc().network();
+            assert!(!blocks.contains(&around), "{address} is inside somebody's prefix");
+        }
+    }
+
+    /// Describe counts what is free, and the audit what is there.
+    fn check_counts(&self) {
+        for subnet in self.model.subnets.values() {
+            assert_eq!(
+                *subnet.available.last(),
+                subnet.pool.available(),
+                "{}",
+                subnet.cidr
+            );
+        }
+        let audited = self.model.audit(self.now);
+        assert_eq!(audited.len(), self.existing().len());
+        for (audited, eni) in audited.iter().zip(self.existing()) {
+            let held = eni.held(self.now);
+            let counted = 1 + audited.secondary + audited.prefixes;
+            assert_eq!((&audited.id, counted), (&eni.id, held.slots()));
+            assert_eq!(audited.ipv6 + audited.ipv6_prefixes, held.ipv6_slots());
+        }
+    }
+
     fn check_limits(&self) {
         let mut cards: BTreeMap<(InstanceId, u32), BTreeSet<u32>> = BTreeMap::new();
         for eni in self.existing() {
@@ -289,7 +463,13 @@ impl Life {
                 eni.id
             );
             assert!(
-                held.prefixes.is_empty() || info.holds_prefixes(),
+                held.ipv6_slots() <= info.ipv6_per_eni as usize,
+                "{} has too many IPv6 slots",
+                eni.id
+            );
+            let prefixes = held.prefixes.len() + held.ipv6_prefixes.len();
+            assert!(
+                prefixes == 0 || info.holds_prefixes(),
                 "{} cannot have prefixes",
                 eni.id
             );

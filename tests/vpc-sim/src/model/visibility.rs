@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::eni::Eni;
 use super::security_group::Direction;
+use super::settings::Span;
 use super::timeline::Viewer;
 use super::view::{EniView, KernelView, SubnetView};
 use super::{HISTORY, Model};
@@ -98,8 +99,7 @@ impl Model {
     }
 
     /// Schedule when describe learns how many addresses each subnet has left.
-    pub(crate) fn note_free_counts(&mut self, now: Duration) {
-        let span = self.settings.delays.subnet_count;
+    pub(crate) fn note_free_counts(&mut self, now: Duration, span: Span) {
         for subnet in self.subnets.values_mut() {
             let free = subnet.pool.available();
             if free != *subnet.available.last() {
