@@ -31,6 +31,7 @@ def main(binary):
     with world(binary) as w:
         for part in delays.PARTS:
             part(w)
+    members.version()
     members.errors()
     print(f"{len(PASSED)} passed, {len(FAILED)} failed")
     return 1 if FAILED else 0

@@ -10,11 +10,13 @@ import html
 import pathlib
 import re
 
+import botocore
 from botocore.exceptions import ClientError
 
 from world import SEEN, check, same
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "reference" / "vpc-sim-api.md"
+DATA = PAGE.parents[2] / "tests" / "vpc-sim" / "data" / "actions.csv"
 # Quotas that would take thousands of calls; the model's own tests reach them.
 UNREACHED = {"NetworkInterfaceLimitExceeded", "SecurityGroupLimitExceeded", "AddressLimitExceeded"}
 IMAGE = "ami-0123456789abcdef0"
@@ -110,6 +112,12 @@ def answer(client, action, kwargs):
     except ClientError as error:
         return error.response["Error"]["Code"], error.response["Error"]["Message"], error.response["ResponseMetadata"]["HTTPStatusCode"]
     return "ok", "", 200
+
+
+def version():
+    """The list of what EC2 has was made from the botocore that the checks here hold it against."""
+    first = DATA.read_text().partition("\n")[0]
+    check("the list is from this botocore", f"botocore {botocore.__version__} " in first, first)
 
 
 def parameters(w):

@@ -104,7 +104,11 @@ pub fn newly_dropped(before: &[FabricDrop], after: &[FabricDrop]) -> Vec<FabricD
 }
 
 fn changes(names: &BTreeMap<InstanceId, String>, known: &KernelView, now: &KernelView) -> Vec<String> {
-    let node = |eni: &EniView| names.get(&eni.instance).map_or("?", String::as_str).to_owned();
+    // An instance without a node is known by its id.
+    let node = |eni: &EniView| {
+        let name = names.get(&eni.instance);
+        name.map_or_else(|| eni.instance.to_string(), String::clone)
+    };
     let holdings = |eni: &EniView| {
         let (addresses, prefixes) = (eni.addresses.len().saturating_sub(1), eni.prefixes.len());
         format!("{addresses} secondary addresses and {prefixes} prefixes")

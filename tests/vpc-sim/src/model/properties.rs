@@ -257,13 +257,14 @@ impl Life {
                 })
             }
             Step::AssignIpv6 { .. } | Step::UnassignIpv6 { .. } | Step::Run { .. } => {
-                self.newer_request(step)
+                self.request_beside(step)
             }
             Step::Terminate { .. } | Step::Wait { .. } => None,
         }
     }
 
-    fn newer_request(&self, step: &Step) -> Option<Request> {
+    /// Launches, and what is about IPv6 alone.
+    fn request_beside(&self, step: &Step) -> Option<Request> {
         match step {
             Step::AssignIpv6 { eni, wanted } => Some(Request::AssignIpv6Addresses {
                 eni: self.nth(*eni)?.id.clone(),
@@ -295,7 +296,14 @@ impl Life {
                 };
                 Some(run(eni, *most))
             }
-            _ => None,
+            Step::Create { .. }
+            | Step::Attach { .. }
+            | Step::Detach { .. }
+            | Step::Delete { .. }
+            | Step::Assign { .. }
+            | Step::Unassign { .. }
+            | Step::Terminate { .. }
+            | Step::Wait { .. } => None,
         }
     }
 
