@@ -32,6 +32,7 @@ def main(binary):
         for part in delays.PARTS:
             part(w)
     members.version()
+    members.waiters_and_paginators()
     members.errors()
     print(f"{len(PASSED)} passed, {len(FAILED)} failed")
     return 1 if FAILED else 0

@@ -131,6 +131,8 @@ def members(w, group):
             NetworkInterfaceId=eni, Groups=[f"sg-0000000{n}" for n in range(6)])
     refused("an unknown group", "InvalidGroup.NotFound", c.modify_network_interface_attribute, NetworkInterfaceId=eni, Groups=["sg-00000001"])
     c.authorize_security_group_ingress(GroupId=other, IpPermissions=[{"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}])
+    by_peer = groups_of(w, GroupIds=[other], Filters=[{"Name": "ip-permission.group-name", "Values": ["web"]}])
+    same("found by the name of a group that is not asked for", [g["GroupId"] for g in by_peer], [other])
     refused("a group in another's rule", "DependencyViolation", c.delete_security_group, GroupId=group)
     c.delete_network_interface(NetworkInterfaceId=eni)
     c.delete_security_group(GroupId=other)

@@ -1,4 +1,6 @@
 """Instances: launched with one interface or several, and ended."""
+from botocore.exceptions import WaiterError
+
 from world import check, refused, same
 
 IMAGE = "ami-0123456789abcdef0"
@@ -52,10 +54,21 @@ def simple(w):
     states = end(w, *ids)
     same("ended", {s["CurrentState"]["Name"] for s in states}, {"shutting-down"} if states[0]["CurrentState"]["Code"] == 32 else {"terminated"})
     w.client.get_waiter("instance_terminated").wait(InstanceIds=ids)
+    never_stopped(w, ids[0])
     ended, = w.client.describe_instances(InstanceIds=[ids[0]])["Reservations"][0]["Instances"]
     same("why", ended["StateReason"]["Code"], "Client.UserInitiatedShutdown")
     same("ending twice is no error", end(w, ids[0])[0]["PreviousState"]["Name"], "terminated")
     same("their addresses are free", free(w, w.subnet), before)
+
+
+def never_stopped(w, ended):
+    """Nothing stops here, and the waiter for it says of an ended instance that it never will."""
+    try:
+        w.client.get_waiter("instance_stopped").wait(InstanceIds=[ended])
+    except WaiterError as error:
+        check("an ended instance never stops", "terminal failure" in str(error), error)
+    else:
+        check("an ended instance never stops", False)
 
 
 def idempotent(w, ids):

@@ -11,9 +11,10 @@ import pathlib
 import re
 
 import botocore
+import botocore.session
 from botocore.exceptions import ClientError
 
-from world import SEEN, check, same
+from world import SEEN, USED, check, same
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "reference" / "vpc-sim-api.md"
 DATA = PAGE.parents[2] / "tests" / "vpc-sim" / "data" / "actions.csv"
@@ -215,6 +216,19 @@ def filters(w):
         for name in unserved:
             code, text, _ = answer(w.client, action, kwargs | {"Filters": [{"Name": name, "Values": ["*"]}]})
             check(f"{action}: filter {name} is refused by name", code == "UnsupportedOperation" and name in text, (code, text))
+
+
+def waiters_and_paginators():
+    """All that botocore has for the actions that are served were used."""
+    session = botocore.session.get_session()
+    model = session.get_waiter_model("ec2")
+    snake = botocore.xform_name
+    for name in model.waiter_names:
+        if model.get_waiter(name).operation in table():
+            check(f"the waiter {name} was used", ("get_waiter", snake(name)) in USED)
+    for action in session.get_component("data_loader").load_service_model("ec2", "paginators-1")["pagination"]:
+        if action in table():
+            check(f"the paginator of {action} was used", ("get_paginator", snake(action)) in USED)
 
 
 def errors():

@@ -12,6 +12,8 @@ import shape
 PASSED, FAILED = [], []
 # What each action answered in this run: "ok" and error codes.
 SEEN = {}
+# The waiters and paginators of botocore that were used.
+USED = set()
 
 
 def check(what, good, detail=""):
@@ -73,11 +75,21 @@ class World:
         )
         client.meta.events.register("before-parse.ec2", hold_against_shape)
         client.meta.events.register("after-call.ec2", note)
+        for getter in ("get_waiter", "get_paginator"):
+            setattr(client, getter, noting(getter, getattr(client, getter)))
         return client
 
     def stop(self):
         self.process.terminate()
         same("serve ends cleanly when told to", self.process.wait(timeout=10), 0)
+
+
+def noting(getter, get):
+    """The same getter, which remembers what it was asked for."""
+    def noted(name):
+        USED.add((getter, name))
+        return get(name)
+    return noted
 
 
 def note(parsed, model, **_):

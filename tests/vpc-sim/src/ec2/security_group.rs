@@ -74,11 +74,6 @@ pub(super) fn write_deleted(xml: &mut Xml, id: &SecurityGroupId) {
 }
 
 pub(super) fn write_list(xml: &mut Xml, shape: &Shape, list: Vec<GroupDescription>) {
-    let names: BTreeMap<SecurityGroupId, String> = list
-        .iter()
-        .map(|group| (group.id.clone(), group.name.clone()))
-        .collect();
-    let field = |group: &GroupDescription, name: &str| field(&names, group, name);
     let kept = filter::keep(&shape.filters, list, |group| Some(&group.tags), field);
     let (page, next) = shape.page.cut(kept, |group| group.id.to_string());
     xml.list("securityGroupInfo", &page, |xml, group| {
@@ -95,16 +90,16 @@ pub(super) fn write_list(xml: &mut Xml, shape: &Shape, list: Vec<GroupDescriptio
     xml.maybe("nextToken", next);
 }
 
-fn field(names: &BTreeMap<SecurityGroupId, String>, group: &GroupDescription, name: &str) -> Vec<String> {
+fn field(group: &GroupDescription, name: &str) -> Vec<String> {
     let direction = |direction| group.rules.iter().filter(move |rule| rule.direction == direction);
     if let Some(rest) = name.strip_prefix("egress.ip-permission.") {
         return direction(Direction::Egress)
-            .flat_map(|rule| rule_field(names, group, rule, rest))
+            .flat_map(|rule| rule_field(group, rule, rest))
             .collect();
     }
     if let Some(rest) = name.strip_prefix("ip-permission.") {
         return direction(Direction::Ingress)
-            .flat_map(|rule| rule_field(names, group, rule, rest))
+            .flat_map(|rule| rule_field(group, rule, rest))
             .collect();
     }
     let value = match name {
@@ -118,12 +113,7 @@ fn field(names: &BTreeMap<SecurityGroupId, String>, group: &GroupDescription, na
     vec![value]
 }
 
-fn rule_field(
-    names: &BTreeMap<SecurityGroupId, String>,
-    group: &GroupDescription,
-    rule: &Rule,
-    name: &str,
-) -> Option<String> {
+fn rule_field(group: &GroupDescription, rule: &Rule, name: &str) -> Option<String> {
     let Wire { protocol, ports } = wire(rule.allowed.traffic);
     match (name, &rule.allowed.peer) {
         ("protocol", _) => Some(protocol),
@@ -132,7 +122,7 @@ fn rule_field(
         ("cidr", Peer::Ipv4(cidr)) => Some(cidr.to_string()),
         ("ipv6-cidr", Peer::Ipv6(cidr)) => Some(cidr.to_string()),
         ("group-id", Peer::Group(id)) => Some(id.to_string()),
-        ("group-name", Peer::Group(id)) => names.get(id).cloned(),
+        ("group-name", Peer::Group(id)) => group.peers.get(id).cloned(),
         ("user-id", Peer::Group(_)) => Some(group.owner.clone()),
         _ => None,
     }

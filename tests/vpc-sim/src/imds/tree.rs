@@ -126,6 +126,7 @@ fn put_eni(tree: &mut Tree, metadata: &InstanceMetadata, mac: Mac, eni: &EniMeta
     tree.put_lines(&at("ipv6s"), &eni.ipv6);
     tree.put_lines(&at("ipv6-prefix"), &eni.ipv6_prefixes);
     tree.put_lines(&at("subnet-ipv6-cidr-blocks"), eni.subnet_ipv6_cidr);
+    // Whether an ENI without IPv6 in a VPC with some has this key is assumed: the others of IPv6 are absent there.
     if eni.subnet_ipv6_cidr.is_some() {
         tree.put_lines(&at("vpc-ipv6-cidr-blocks"), &metadata.vpc_ipv6_cidrs);
     }

@@ -14,7 +14,7 @@ use super::response::{
     InstanceDescription, InstanceState, Response, RuleDescription, SubnetDescription, VpcDescription, Zone,
     ZoneDescription,
 };
-use super::security_group::{Rule, SecurityGroup};
+use super::security_group::{Peer, Rule, SecurityGroup};
 use super::subnet::Subnet;
 use super::timeline::Viewer;
 use super::{HISTORY, Model};
@@ -89,14 +89,20 @@ impl Model {
     }
 
     fn describe_group(&self, at: Duration, group: &SecurityGroup) -> GroupDescription {
+        let rules: Vec<Rule> = group.rules.seen_by(Viewer::Api, at).values().cloned().collect();
+        let peers = rules.iter().filter_map(|rule| match &rule.allowed.peer {
+            Peer::Group(id) => Some((id.clone(), self.groups.get(id)?.name.clone())),
+            Peer::Ipv4(_) | Peer::Ipv6(_) => None,
+        });
         GroupDescription {
+            peers: peers.collect(),
             id: group.id.clone(),
             arn: self.arn("security-group", group.id.as_str()),
             name: group.name.clone(),
             description: group.description.clone(),
             vpc: self.vpc.id.clone(),
             owner: self.settings.account.clone(),
-            rules: group.rules.seen_by(Viewer::Api, at).values().cloned().collect(),
+            rules,
             tags: group.tags.seen_by(Viewer::Api, at).clone(),
         }
     }

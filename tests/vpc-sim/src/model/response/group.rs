@@ -1,5 +1,7 @@
 //! Security groups as describe shows them.
 
+use std::collections::BTreeMap;
+
 use crate::model::id::{SecurityGroupId, SecurityGroupRuleId, VpcId};
 use crate::model::request::Tags;
 use crate::model::security_group::Rule;
@@ -21,6 +23,8 @@ pub struct GroupDescription {
     pub owner: String,
     /// Its rules, ordered by id.
     pub rules: Vec<Rule>,
+    /// The names of the groups that its rules are about.
+    pub peers: BTreeMap<SecurityGroupId, String>,
     /// Its tags.
     pub tags: Tags,
 }
