@@ -15,12 +15,20 @@
 
 use std::path::{Path, PathBuf};
 
+#[path = "golden/beside_the_peer.rs"]
+mod beside_the_peer;
 #[path = "golden/daemon.rs"]
 mod daemon;
+#[path = "golden/node.rs"]
+mod node;
+#[path = "golden/peer.rs"]
+mod peer;
 #[path = "golden/plugin.rs"]
 mod plugin;
 #[path = "golden/sandbox.rs"]
 mod sandbox;
+#[path = "golden/since_1_1_0.rs"]
+mod since_1_1_0;
 #[path = "golden/verbs.rs"]
 mod verbs;
 

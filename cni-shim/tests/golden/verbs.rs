@@ -4,24 +4,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Stdio;
 
-use ipamd_core::net::pod::{DOOMED_GROUP, PodWiring};
+use ipamd_core::net::pod::PodWiring;
 use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::daemon::{Answer, Daemon, block_on, wiring, wiring_of};
-use crate::plugin::{Said, finish, plugin, run, said};
-use crate::sandbox::{self, Pod};
-
-/// Defines tests that run in namespaces of their own.
-macro_rules! in_sandbox {
-    ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {$(
-        $(#[$meta])*
-        #[test]
-        fn $name() {
-            sandbox::enter(concat!("verbs::", stringify!($name)), || $body);
-        }
-    )*};
-}
+use crate::node::{cni, conf, devices, environment, recorded};
+use crate::plugin::{finish, plugin, said};
+use crate::sandbox::{Pod, in_sandbox};
 
 in_sandbox! {
     fn an_add_is_repeatable_and_every_address_of_the_result_is_there() {
@@ -47,7 +37,7 @@ in_sandbox! {
 
     fn what_cannot_be_wired_is_given_back() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
-        daemon.will_answer(Answer::Wiring(PodWiring { node_address: [192, 0, 2, 1].into(), ..wiring() }));
+        daemon.will_answer(Answer::Wiring(PodWiring { node_address: Some([192, 0, 2, 1].into()), ..wiring() }));
         let said = cni("ADD", &pod, &json!({}));
         assert_eq!((said.code, said.error_code()), (1, 120), "{said:?}");
         assert_eq!(daemon.was_asked(), ["add aws-cni/c1/eth0", "del aws-cni/c1/eth0"]);
@@ -97,6 +87,15 @@ in_sandbox! {
         }
         assert_eq!(daemon.was_asked().len(), 3);
         assert_eq!(recorded(), Vec::<Value>::new());
+    }
+
+    /// CNI: ADD-1, DEL-1.
+    fn a_namespace_may_be_used_again_after_a_del() {
+        let (_daemon, pod) = (Daemon::serve(), Pod::new());
+        let first = cni("ADD", &pod, &json!({})).result();
+        assert!(cni("DEL", &pod, &json!({})).succeeded_silently());
+        assert_eq!(cni("ADD", &pod, &json!({})).result(), first);
+        assert_eq!(devices(), ["eni*", "lo"]);
     }
 
     fn a_del_without_record_goes_by_the_previous_result_or_leaves_the_device_to_its_namespace() {
@@ -218,55 +217,4 @@ in_sandbox! {
         assert_eq!(with("LESSOPEN").error_code(), 11);
         assert_eq!(with("CNI_CONTAINERID").error_code(), 4);
     }
-}
-
-fn cni(verb: &str, pod: &Pod, extra: &Value) -> Said {
-    let said = run(&environment(verb, pod), &conf(extra));
-    assert!(said.is_at_most_one_document(), "{said:?}");
-    assert_eq!(said.errors, "", "nothing on standard error");
-    said
-}
-
-fn environment<'a>(verb: &'a str, pod: &'a Pod) -> [(&'static str, &'a str); 5] {
-    [
-        ("CNI_COMMAND", verb),
-        ("CNI_CONTAINERID", "c1"),
-        ("CNI_IFNAME", "eth0"),
-        ("CNI_NETNS", pod.path()),
-        (
-            "CNI_ARGS",
-            "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0",
-        ),
-    ]
-}
-
-/// The configuration with these keys more.
-fn conf(extra: &Value) -> String {
-    let mut conf = json!({"cniVersion": "0.4.0", "name": "aws-cni", "type": "aws-cni"});
-    let more = extra.as_object().unwrap().clone();
-    conf.as_object_mut().unwrap().extend(more);
-    conf.to_string()
-}
-
-/// The node's devices, sorted; pods' without their hash, those that wait to be reaped without their number.
-fn devices() -> Vec<String> {
-    let links = block_on(async { hostnet::Routing::open().unwrap().links().await.unwrap() });
-    let shown = links.into_iter().map(|link| match link.group {
-        DOOMED_GROUP => "gone*".to_owned(),
-        _ if link.name.starts_with("eni") => "eni*".to_owned(),
-        _ => link.name,
-    });
-    let mut names: Vec<String> = shown.collect();
-    names.sort();
-    names
-}
-
-/// The releases that wait in files.
-fn recorded() -> Vec<Value> {
-    let Ok(files) = std::fs::read_dir(proto::RELEASED) else {
-        return Vec::new();
-    };
-    let read =
-        |file: std::fs::DirEntry| serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap();
-    files.map(|file| read(file.unwrap())).collect()
 }
