@@ -144,6 +144,7 @@ mod tests {
             .map_err(|error| error.code())
     }
 
+    /// CNI: GC-3, GC-4.
     #[test]
     fn an_absent_list_is_not_an_empty_one() {
         let one = json!([{"containerID": "c1", "ifname": "eth0"}]);

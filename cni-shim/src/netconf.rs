@@ -155,6 +155,7 @@ mod tests {
         NetConf::parse(input.as_bytes()).map_or_else(|error| error.code(), |_| 0)
     }
 
+    /// CNI: CONF-1, CONF-2, CONF-3.
     #[test]
     fn each_fault_has_the_specifications_code() {
         for (input, expected) in [

@@ -100,6 +100,7 @@ mod tests {
         }
     }
 
+    /// CNI: ADD-12.
     #[test]
     fn our_result_of_any_version_tells_the_device_and_the_address() {
         let key = key();
@@ -117,6 +118,7 @@ mod tests {
         assert_eq!((remains.table, remains.rules.len()), (TableId::PODS, 0));
     }
 
+    /// CNI: ADD-12.
     #[test]
     fn the_peers_results_of_all_ages_tell_the_table() {
         for (mac, device, rules) in [

@@ -105,6 +105,7 @@ pub(crate) fn error(said: Option<&str>, error: &CniError) -> Value {
 mod tests {
     use super::*;
 
+    /// CNI: ADD-3, ADD-4.
     #[test]
     fn a_result_is_put_into_the_words_of_its_version() {
         let newest = json!({

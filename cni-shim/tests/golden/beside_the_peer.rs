@@ -88,6 +88,7 @@ in_sandbox! {
         assert_eq!(cni("CHECK", &pod, &json!({"prevResult": result})).error_code(), 125);
     }
 
+    /// CNI: ADD-12, DEL-4.
     fn a_pod_that_the_peers_plugin_made_is_deleted_by_its_result() {
         let pod = Pod::new();
         let made = PodWiring { host_mac: "0a:00:00:00:00:01".parse().unwrap(), ..peers_wiring("c1", 9001) };

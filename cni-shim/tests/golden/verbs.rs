@@ -14,6 +14,7 @@ use crate::plugin::{finish, plugin, said};
 use crate::sandbox::{Pod, in_sandbox};
 
 in_sandbox! {
+    /// CNI: ADD-1, ADD-6, CHK-7, CHK-9.
     fn an_add_is_repeatable_and_every_address_of_the_result_is_there() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let first = cni("ADD", &pod, &json!({})).result();
@@ -22,6 +23,7 @@ in_sandbox! {
         assert!(cni("CHECK", &pod, &json!({"prevResult": first})).succeeded_silently());
     }
 
+    /// CNI: ADD-11, CALL-4.
     fn a_refusal_keeps_its_code_and_next_step() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         for (kind, code) in [(Code::Unavailable, 11), (Code::FailedPrecondition, 103)] {
@@ -35,6 +37,7 @@ in_sandbox! {
         }
     }
 
+    /// CNI: ADD-10.
     fn what_cannot_be_wired_is_given_back() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         daemon.will_answer(Answer::Wiring(PodWiring { node_address: Some([192, 0, 2, 1].into()), ..wiring() }));
@@ -44,6 +47,7 @@ in_sandbox! {
         assert_eq!(devices(), ["lo"]);
     }
 
+    /// CNI: ADD-2, ADD-10.
     fn an_interface_of_somebody_elses_is_refused_and_the_address_given_back() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let theirs = PodWiring {
@@ -78,6 +82,7 @@ in_sandbox! {
         assert_eq!(recorded(), Vec::<Value>::new());
     }
 
+    /// CNI: DEL-1, DEL-3, DEL-4, DEL-5.
     fn a_del_takes_away_what_is_on_record_and_may_be_repeated() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         cni("ADD", &pod, &json!({})).result();
@@ -98,6 +103,7 @@ in_sandbox! {
         assert_eq!(devices(), ["eni*", "lo"]);
     }
 
+    /// CNI: DEL-2, DEL-4.
     fn a_del_without_record_goes_by_the_previous_result_or_leaves_the_device_to_its_namespace() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let result = cni("ADD", &pod, &json!({})).result();
@@ -110,6 +116,7 @@ in_sandbox! {
         assert_eq!(devices(), ["gone*", "lo"]);
     }
 
+    /// CNI: DEL-8, DEL-3.
     fn a_del_without_a_daemon_takes_the_network_away_and_records_the_release() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let result = cni("ADD", &pod, &json!({})).result();
@@ -121,6 +128,7 @@ in_sandbox! {
         assert_eq!(recorded(), [json!({"container": "c1", "interface": "eth0", "network": "aws-cni"})]);
     }
 
+    /// CNI: DEL-8.
     fn a_del_that_the_daemon_cannot_record_is_recorded_for_later() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         daemon.will_answer(Answer::Refusal(Code::Unavailable, 105, "the journal cannot be written", "mend the disk"));
@@ -128,6 +136,7 @@ in_sandbox! {
         assert_eq!(recorded().len(), 1);
     }
 
+    /// CNI: DEL-7.
     fn a_del_of_an_old_container_harms_no_younger_pod_of_the_same_name() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let old = cni("ADD", &pod, &json!({})).result();
@@ -141,6 +150,7 @@ in_sandbox! {
         assert_eq!(block_on(hostnet::pod::check::check(Path::new(again.path()), &younger)).unwrap(), []);
     }
 
+    /// CNI: DEL-7, CHN-2.
     fn a_del_leaves_the_devices_of_the_plugins_before_us_alone() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let before = Pod::at("/run/netns/before");
@@ -159,6 +169,7 @@ in_sandbox! {
         assert_eq!(devices(), ["cni0", "gone*", "lo"]);
     }
 
+    /// CNI: CHK-3, CHK-4, CHK-9.
     fn a_check_names_what_differs() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let result = cni("ADD", &pod, &json!({})).result();
@@ -176,6 +187,7 @@ in_sandbox! {
         assert_eq!(devices(), ["eni*", "lo"], "a CHECK changes nothing");
     }
 
+    /// CNI: CHK-6.
     fn a_check_allows_what_later_plugins_changed_and_said() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let tuned = PodWiring { pod_mac: "02:00:00:00:00:09".parse().unwrap(), ..wiring() };
@@ -197,6 +209,7 @@ in_sandbox! {
         assert!(!differences(&result).contains("route to"));
     }
 
+    /// CNI: CALL-2.
     fn input_that_cannot_be_read_is_code_5() {
         let pod = Pod::new();
         let mut plugin = plugin();
@@ -206,6 +219,7 @@ in_sandbox! {
         assert_eq!(said(plugin.output().unwrap()).error_code(), 5);
     }
 
+    /// CNI: CALL-13, CALL-7.
     fn variables_that_are_no_text_are_ignored_unless_they_are_ours() {
         let pod = Pod::new();
         let garbage = std::ffi::OsStr::from_bytes(b"\xff\xfe");

@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+mod conformance;
+
 /// What the messages are in, below `proto`.
 const MESSAGES: [&str; 2] = ["berth/v1/ipam.proto", "peer/rpc.proto"];
 
 /// What the generator names the files of their packages.
 const FILES: [&str; 2] = ["berth.v1.rs", "rpc.rs"];
 
-/// Generates the wire's Rust code; with `check` compares it with what is checked in.
+/// Generates the wire's Rust code and the reference tables; with `check` compares them with what is checked in.
 pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
     let scratch = root.join("target/gen");
     std::fs::create_dir_all(&scratch).with_context(|| format!("create {}", scratch.display()))?;
@@ -19,11 +21,15 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
         let fresh = std::fs::read(scratch.join(file)).with_context(|| format!("read the fresh {file}"))?;
         settle(&root.join("proto/src/generated").join(file), &fresh, check)?;
     }
-    Ok(())
+    settle(
+        &root.join(conformance::TABLE),
+        conformance::table(root)?.as_bytes(),
+        check,
+    )
 }
 
 /// Writes a generated file, or demands that it is there already.
-pub(crate) fn settle(kept: &Path, fresh: &[u8], check: bool) -> Result<()> {
+fn settle(kept: &Path, fresh: &[u8], check: bool) -> Result<()> {
     if check {
         let stale = std::fs::read(kept).unwrap_or_default() != fresh;
         ensure!(!stale, "{} is stale: run `cargo gen` and commit", kept.display());

@@ -70,6 +70,7 @@ mod tests {
         }
     }
 
+    /// CNI: GC-2, GC-8, GC-9.
     #[test]
     fn only_older_attachments_of_the_network_that_are_not_in_the_list_are_stale() {
         let now = Moment(std::time::Duration::from_secs(100));
