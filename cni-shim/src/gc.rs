@@ -17,7 +17,7 @@ use crate::netconf::{NetConf, Version};
 const KEYS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
 
 /// An attachment, as the runtime names it.
-type Named = (String, String);
+pub(crate) type Named = (String, String);
 
 /// Removes what is stale; `began` is when the runtime's list was at most as old as now.
 pub(crate) async fn gc(conf: &NetConf, began: Option<Duration>) -> Result<(), CniError> {
@@ -86,7 +86,7 @@ async fn unwire(stale: v1::Stale) -> Result<(), CniError> {
 }
 
 /// The attachments that the runtime knows; `None` where it says that it says nothing.
-fn valid_attachments(protocol: &Map<String, Value>) -> Result<Option<Vec<Named>>, CniError> {
+pub(crate) fn valid_attachments(protocol: &Map<String, Value>) -> Result<Option<Vec<Named>>, CniError> {
     let given: Vec<(&str, &Value)> = KEYS
         .into_iter()
         .filter_map(|key| Some((key, protocol.get(key)?)))
