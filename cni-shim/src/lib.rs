@@ -56,6 +56,22 @@ pub fn understand(environment: &BTreeMap<String, String>, input: &[u8]) -> Resul
         .map_err(|error: CniError| reply::error(netconf::version_said(input).as_deref(), &error).to_string())
 }
 
+/// Reads what a daemon of amazon-vpc-cni-k8s gave as an ADD does, and forgets it.
+///
+/// # Errors
+/// The document that the plugin would print.
+pub fn understand_peer(answer: &proto::peer::AddNetworkReply) -> Result<(), String> {
+    let conf = br#"{"cniVersion": "1.1.0", "name": "aws-cni", "type": "aws-cni"}"#;
+    let environment = [("CNI_CONTAINERID", "c"), ("CNI_NETNS", "/n"), ("CNI_IFNAME", "eth0")];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let read = || {
+        let request = Request::parse(Verb::Add, &environment.into())?;
+        let conf = NetConf::parse(conf)?;
+        peer::wiring(answer, &request, &conf, &add::key(&request, &conf)?).map(drop)
+    };
+    read().map_err(|error: CniError| reply::error(None, &error).to_string())
+}
+
 /// Without a command the library's plugins say who they are, on standard error.
 #[expect(
     clippy::print_stderr,

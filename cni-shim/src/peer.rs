@@ -59,7 +59,7 @@ pub(crate) async fn add(
     }
 }
 
-fn wiring(
+pub(crate) fn wiring(
     answer: &peer::AddNetworkReply,
     request: &Request,
     conf: &NetConf,
