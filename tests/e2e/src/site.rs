@@ -65,6 +65,8 @@ pub struct Wishes {
     pub daemons: bool,
     /// The instance type of both nodes.
     pub instance_type: &'static str,
+    /// Whether a container runtime can run on both nodes.
+    pub runtime: bool,
 }
 
 impl Default for Wishes {
@@ -76,6 +78,7 @@ impl Default for Wishes {
             ec2: Pace::Brisk,
             daemons: true,
             instance_type: "t3.medium",
+            runtime: false,
         }
     }
 }
@@ -123,6 +126,7 @@ impl Site {
             instance_type: wishes.instance_type.to_owned(),
             subnet: subnet.to_owned(),
             rp_filter: wishes.rp_filter,
+            runtime: wishes.runtime,
             env: BTreeMap::new(),
         };
         let scenario = Scenario {
