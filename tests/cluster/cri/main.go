@@ -6,6 +6,10 @@
 // JSON form of its messages, with the field names of api.proto. A refusal goes to standard error as one line of JSON,
 // {"code": "...", "message": "..."}, with exit code 1; a call that is none has exit code 2.
 //
+//	cri exec SOCKET CONTAINER COMMAND [ARGUMENT...]
+//
+// runs a command in a container by ExecSync: its output, its errors and its exit code are ours.
+//
 //	cri image NAME PROGRAM > image.tar
 //
 // writes an OCI image of that name whose only file is the static PROGRAM; see image.go.
@@ -27,14 +31,14 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
-	_ "k8s.io/cri-api/pkg/apis/runtime/v1" // registers the messages
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // What kubelet gives a runtime for a request (its runtimeRequestTimeout).
 const limit = 2 * time.Minute
 
 // A usage error, as opposed to a refusal by the runtime.
-var errUsage = errors.New("usage: cri SOCKET METHOD < request.json, or cri image NAME PROGRAM > image.tar")
+var errUsage = errors.New("usage: cri SOCKET METHOD < request.json, cri exec SOCKET CONTAINER COMMAND... or cri image NAME PROGRAM")
 
 func main() {
 	err := run(os.Args[1:])
@@ -54,6 +58,8 @@ func run(args []string) error {
 	switch {
 	case len(args) == 3 && args[0] == "image":
 		return writeImage(os.Stdout, args[1], args[2])
+	case len(args) >= 4 && args[0] == "exec":
+		return execSync(args[1], args[2], args[3:])
 	case len(args) == 2:
 		return call(args[0], args[1])
 	default:
@@ -78,9 +84,9 @@ func call(socket, name string) error {
 	if err := protojson.Unmarshal(input, request); err != nil {
 		return fmt.Errorf("understand the request as %s: %w", method.Input().FullName(), err)
 	}
-	connection, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	connection, err := connect(socket)
 	if err != nil {
-		return fmt.Errorf("connect to %s: %w", socket, err)
+		return err
 	}
 	defer connection.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -94,6 +100,34 @@ func call(socket, name string) error {
 		return fmt.Errorf("show the answer: %w", err)
 	}
 	fmt.Println(string(text))
+	return nil
+}
+
+func connect(socket string) (*grpc.ClientConn, error) {
+	connection, err := grpc.NewClient("unix://"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", socket, err)
+	}
+	return connection, nil
+}
+
+// execSync ends the process with the command's exit code, unless the runtime refuses.
+func execSync(socket, container string, command []string) error {
+	connection, err := connect(socket)
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	request := &runtime.ExecSyncRequest{ContainerId: container, Cmd: command, Timeout: int64(limit.Seconds())}
+	answer, err := runtime.NewRuntimeServiceClient(connection).ExecSync(ctx, request)
+	if err != nil {
+		return err
+	}
+	_, _ = os.Stdout.Write(answer.Stdout)
+	_, _ = os.Stderr.Write(answer.Stderr)
+	os.Exit(int(answer.ExitCode))
 	return nil
 }
 

@@ -1,0 +1,43 @@
+//! containerd 2.4 asks plugins whether pods can be served; ours tells the truth.
+
+use anyhow::ensure;
+use e2e::site::until;
+use serde_json::{Value, json};
+
+use crate::containerd::{Containerd, Release, conflist};
+use crate::reach::site;
+use crate::sandbox::{Served, Wanted};
+
+/// Whether the conflist lets a runtime speak the version of the specification that has STATUS.
+fn has_status(conflist: &Value) -> bool {
+    let versions = conflist["cniVersions"].as_array();
+    versions.is_some_and(|versions| versions.contains(&json!("1.1.0")))
+}
+
+e2e::tests! {
+    async fn status_follows_the_daemon(stage) {
+        let conflist = conflist()?;
+        if !has_status(&conflist) {
+            println!("SKIPPED: the conflist has no version with STATUS in cniVersions");
+            return Ok(());
+        }
+        let site = site(&stage).await?;
+        let two = Containerd::install(&stage, &site, "n2", Release::Pinned, &conflist).await?;
+        let pod = Served::run(&two, Wanted::pod("web")).await?;
+        site.kill("n2").await?;
+        until("the runtime says that pods cannot be served", || async {
+            let (ready, message) = two.network_condition().await?;
+            ensure!(!ready && message.contains("ipamd"), "ready: {ready}, {message:?}");
+            Ok(())
+        })
+        .await?;
+        site.start("n2").await?;
+        until("the runtime says that pods can be served again", || async {
+            let (ready, message) = two.network_condition().await?;
+            ensure!(ready, "{message}");
+            Ok(())
+        })
+        .await?;
+        pod.sandbox.remove(&two).await
+    }
+}
