@@ -3,8 +3,8 @@
 //	probe pause                        until TERM or INT
 //	probe serve NAME ADDRESS           answers TCP and UDP with "NAME SEEN-IP SEEN-PORT", like the simulator's responders
 //	probe ask tcp|udp ADDRESS          prints what is answered
-//	probe drain ADDRESS                takes a flow and says how long it took: "BYTES MILLISECONDS"
-//	probe pour ADDRESS BYTES           sends a flow and prints what drain said
+//	probe drain ADDRESS                takes flows, and tells each its length when it ends
+//	probe pour ADDRESS BYTES           sends a flow and prints "BYTES MILLISECONDS", as told and from before it connected
 //	probe read FILE                    prints a file
 //	probe addresses                    prints "INTERFACE ADDRESS/LENGTH" for each address
 //
@@ -138,7 +138,7 @@ func ask(protocol, address string) error {
 	return nil
 }
 
-// drain takes one flow after the other. The time runs from the first byte to the last.
+// drain takes one flow after the other.
 func drain(address string) error {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -159,10 +159,8 @@ func drain(address string) error {
 
 func take(connection *net.TCPConn) {
 	defer connection.Close()
-	began := time.Now()
-	count, err := io.Copy(io.Discard, connection)
-	if err == nil {
-		fmt.Fprintf(connection, "%d %d\n", count, time.Since(began).Milliseconds())
+	if count, err := io.Copy(io.Discard, connection); err == nil {
+		fmt.Fprint(connection, count)
 	}
 }
 
@@ -171,12 +169,13 @@ func pour(address, bytes string) error {
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	connection, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
 		return err
 	}
 	defer connection.Close()
-	if err := connection.SetDeadline(time.Now().Add(flowLimit)); err != nil {
+	if err := connection.SetDeadline(began.Add(flowLimit)); err != nil {
 		return err
 	}
 	chunk := make([]byte, 64<<10)
@@ -191,7 +190,7 @@ func pour(address, bytes string) error {
 		return err
 	}
 	said, err := io.ReadAll(connection)
-	fmt.Print(string(said))
+	fmt.Printf("%s %d\n", said, time.Since(began).Milliseconds())
 	return err
 }
 
