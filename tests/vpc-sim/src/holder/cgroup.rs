@@ -98,12 +98,15 @@ fn lives(starter: &str) -> bool {
     known.is_some_and(|at| at.to_string() == start)
 }
 
-/// When a process started, in ticks since boot (proc_pid_stat(5), field 22).
+/// When a process started, in ticks since boot (proc_pid_stat(5), field 22); nothing of one that has ended, though nobody
+/// has buried it yet.
 fn started_at(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, second, may hold anything but ends with the last parenthesis.
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = rest.split_whitespace();
+    let lives = !matches!(fields.next()?, "Z" | "X");
+    fields.nth(18).filter(|_| lives)?.parse().ok()
 }
 
 /// Empty cgroups are removed bottom up; one that is not empty stays, and the next sweep finds it.
