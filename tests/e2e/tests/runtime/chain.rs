@@ -1,19 +1,21 @@
 //! Reference plugins behind ours in one chain: they find in our result what they need, and the result reaches the
 //! runtime unchanged.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use e2e::site::{ask, until};
+use e2e::site::{Site, Wishes, ask, until};
 use serde_json::{Value, json};
 use vpc_sim::node::Node;
 use vpc_sim::probe::Protocol;
 use vpc_sim::vpc::machine::Machine;
 
-use crate::containerd::{Containerd, Release, conflist};
+use crate::containerd::{Containerd, Release};
 use crate::reach::{converse, site};
 use crate::sandbox::{Sandbox, Served, Wanted};
+use crate::tools::conflist;
 use crate::traces::{Traces, until_nothing_is_left};
 
 /// The node's port that leads to the pod's probe port.
@@ -35,7 +37,7 @@ const FLOW_BYTES: u64 = 1_000_000;
 const OWN_LIMIT: (&str, &str) = ("20M", "rate 20Mbit");
 
 /// Our deployed conflist with more plugins behind.
-fn chain(bandwidth: Value) -> Result<Value> {
+pub(crate) fn chain(bandwidth: Value) -> Result<Value> {
     let mut list = conflist()?;
     let plugins = list["plugins"].as_array_mut().context("plugins")?;
     plugins.push(bandwidth);
@@ -44,7 +46,7 @@ fn chain(bandwidth: Value) -> Result<Value> {
 }
 
 /// Limits every pod alike.
-fn limited() -> Value {
+pub(crate) fn limited() -> Value {
     json!({
         "type": "bandwidth",
         "ingressRate": BITS_PER_SECOND, "ingressBurst": BURST_BITS,
@@ -170,8 +172,8 @@ e2e::tests! {
         let site = site(&stage).await?;
         let chain = chain(limited())?;
         let (one, two) = tokio::try_join!(
-            Containerd::install(&stage, &site, "n1", Release::Debian, &chain),
-            Containerd::install(&stage, &site, "n2", Release::Pinned, &chain),
+            Containerd::install(&stage, site.machine("n1")?.node(), Release::Debian, &chain),
+            Containerd::install(&stage, site.machine("n2")?.node(), Release::Pinned, &chain),
         )?;
         for (on, node, other, far) in [(&one, "n1", &two, "n2"), (&two, "n2", &one, "n1")] {
             let at = Place { on, machine: site.machine(node)?, elsewhere: site.machine(far)? };
@@ -197,7 +199,7 @@ e2e::tests! {
         let site = site(&stage).await?;
         let chain = chain(json!({"type": "bandwidth", "capabilities": {"bandwidth": true}}))?;
         for (node, release) in [("n1", Release::Debian), ("n2", Release::Pinned)] {
-            let on = Containerd::install(&stage, &site, node, release, &chain).await?;
+            let on = Containerd::install(&stage, site.machine(node)?.node(), release, &chain).await?;
             let before = Traces::of(on.node()).await?;
             let (asked, shown) = OWN_LIMIT;
             let wanted = Wanted::pod("own")
@@ -214,5 +216,30 @@ e2e::tests! {
             until_nothing_is_left(&stage, &site, node, &before).await?;
         }
         Ok(())
+    }
+
+    /// What comes in at a node's first ENI goes back there, also from a pod whose address is another ENI's.
+    async fn host_ports_of_pods_on_every_eni_work(stage) {
+        let wishes = Wishes { runtime: true, ..Wishes::default() };
+        let site = Site::new(&stage, &wishes).await?;
+        let (near, far) = (site.machine("n1")?, site.machine("n2")?);
+        let on = Containerd::install(&stage, near.node(), Release::Pinned, &conflist()?).await?;
+        let mut pods = Vec::new();
+        // One more than an ENI of this type has addresses for.
+        for number in 0..6 {
+            let wanted = Wanted::pod(&format!("web-{number}")).with_host_port(HOST_PORT + number, 7);
+            pods.push(Served::run(&on, wanted).await?);
+        }
+        let enis = site.enis("n1")?;
+        let of = |pod: &Served| enis.iter().find(|eni| eni.addresses.contains(&pod.address)).map(|eni| eni.device_index);
+        let places: BTreeSet<_> = pods.iter().map(of).collect();
+        ensure!(places.len() == 2 && !places.contains(&None), "the pods are on the ENIs {places:?}");
+        for (port, pod) in (HOST_PORT..).zip(&pods) {
+            let host_port = SocketAddr::new(near.primary().into(), port);
+            let answer = ask(far.node().network(), Protocol::Tcp, host_port).await;
+            let answer = answer.with_context(|| format!("{} on ENI {:?}", pod.address, of(pod)))?;
+            ensure!(answer.name == pod.sandbox.name && answer.seen.ip() == IpAddr::V4(far.primary()), "{answer:?}");
+        }
+        site.nothing_dropped().await
     }
 }

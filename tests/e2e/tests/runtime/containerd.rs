@@ -6,12 +6,14 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, bail, ensure};
 use e2e::runner::Stage;
-use e2e::site::{Site, until};
+use e2e::site::until;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use vpc_sim::node::Node;
+
+use crate::tools::{self, DEBIAN, tool};
 
 /// Which containerd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,16 +29,6 @@ pub(crate) const IMAGE: &str = "sim.local/probe:1";
 
 /// Where it listens, as the node has it.
 const SOCKET: &str = "/run/containerd/containerd.sock";
-
-/// Where CNI plugins and configurations are looked for.
-const PLUGINS: &str = "/opt/cni/bin";
-const CONFLISTS: &str = "/etc/cni/net.d";
-
-/// What our chains need beside our own plugin; containerd itself wants `loopback`.
-const REFERENCE_PLUGINS: [&str; 4] = ["loopback", "portmap", "bandwidth", "tuning"];
-
-/// Where Debian's programs are.
-const DEBIAN: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 const CONFIG_2: &str = r#"
 version = 2
@@ -55,53 +47,6 @@ version = 3
   restrict_oom_score_adj = true
 ";
 
-fn workspace() -> Result<&'static Path> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).context("find the workspace")
-}
-
-/// A program that `xtask tools` built.
-pub(crate) fn tool(name: &str) -> Result<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR");
-    let target = target.map_or_else(
-        || workspace().map(|root| root.join("target")),
-        |set| Ok(set.into()),
-    )?;
-    Ok(std::path::absolute(target.join("tools").join(name))?)
-}
-
-/// Whether everything is there that a run needs.
-pub(crate) fn check_tools() -> Result<()> {
-    for name in ["containerd", "ctr", "cri", "probe"]
-        .iter()
-        .chain(&REFERENCE_PLUGINS)
-    {
-        let path = tool(name)?;
-        ensure!(
-            path.exists(),
-            "{} is missing; build it with `cargo run -p xtask -- tools`",
-            path.display()
-        );
-    }
-    for program in ["containerd", "ctr", "runc", "iptables"] {
-        let there = DEBIAN
-            .split(':')
-            .any(|folder| Path::new(folder).join(program).exists());
-        ensure!(
-            there,
-            "{program} is missing; install Debian's packages containerd, runc and iptables"
-        );
-    }
-    Ok(())
-}
-
-/// Our conflist, as it is deployed.
-pub(crate) fn conflist() -> Result<Value> {
-    let path = workspace()?.join("deploy/cni/10-aws.conflist");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    Ok(serde_json::from_str(&text)?)
-}
-
 /// A running containerd. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Containerd<'a> {
@@ -115,13 +60,11 @@ impl<'a> Containerd<'a> {
     /// ready for pods.
     pub(crate) async fn install(
         stage: &Stage,
-        site: &'a Site,
-        node: &str,
+        node: &'a Node,
         release: Release,
         conflist: &Value,
     ) -> Result<Self> {
-        let node = site.machine(node)?.node();
-        install_plugins(stage, node)?;
+        tools::install_plugins(stage, node)?;
         let config = match release {
             Release::Debian => CONFIG_2,
             Release::Pinned => CONFIG_3,
@@ -137,7 +80,7 @@ impl<'a> Containerd<'a> {
         };
         containerd.until_it_answers().await?;
         containerd.import().await?;
-        containerd.configure(conflist)?;
+        tools::configure(node, conflist)?;
         containerd.until_ready_for_pods().await?;
         Ok(containerd)
     }
@@ -145,15 +88,6 @@ impl<'a> Containerd<'a> {
     /// The node that it runs on.
     pub(crate) fn node(&self) -> &Node {
         self.node
-    }
-
-    /// Puts a conflist in place as CNI installers do: whole or not at all.
-    pub(crate) fn configure(&self, conflist: &Value) -> Result<()> {
-        let folder = self.node.path(Path::new(CONFLISTS));
-        std::fs::create_dir_all(&folder)?;
-        let young = folder.join("10-aws.conflist.new");
-        std::fs::write(&young, conflist.to_string())?;
-        Ok(std::fs::rename(young, folder.join("10-aws.conflist"))?)
     }
 
     /// Asks a method of the CRI.
@@ -299,19 +233,6 @@ impl<'a> Containerd<'a> {
     fn log(&self) -> String {
         std::fs::read_to_string(self.node.log("containerd")).unwrap_or_default()
     }
-}
-
-fn install_plugins(stage: &Stage, node: &Node) -> Result<()> {
-    let folder = node.path(Path::new(PLUGINS));
-    let copy = |from: &Path, name: &str| {
-        let copied = std::fs::copy(from, folder.join(name));
-        copied.with_context(|| format!("install {} as {name}", from.display()))
-    };
-    copy(&stage.tools.binaries.shim, "aws-cni")?;
-    for name in REFERENCE_PLUGINS {
-        copy(&tool(name)?, name)?;
-    }
-    Ok(())
 }
 
 fn start(node: &Node, release: Release) -> Result<Child> {

@@ -8,11 +8,14 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a test runner speaks")]
 
 mod chain;
+mod cnitool;
 mod containerd;
 mod crash;
+mod power;
 mod reach;
 mod sandbox;
 mod status;
+mod tools;
 mod traces;
 
 use std::os::unix::fs::MetadataExt;
@@ -27,10 +30,18 @@ fn main() -> ExitCode {
             println!("SKIPPED: only root can give a node the cgroups that a container runtime needs");
             return ExitCode::SUCCESS;
         }
-        if let Err(error) = containerd::check_tools() {
+        if let Err(error) = tools::check() {
             eprintln!("the runtime's tools cannot be used: {error:#}");
             return ExitCode::FAILURE;
         }
     }
-    e2e::runner::run(&[chain::ALL, crash::ALL, reach::ALL, status::ALL].concat())
+    let all = [
+        chain::ALL,
+        cnitool::ALL,
+        crash::ALL,
+        power::ALL,
+        reach::ALL,
+        status::ALL,
+    ];
+    e2e::runner::run(&all.concat())
 }

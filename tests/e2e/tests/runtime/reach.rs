@@ -5,8 +5,9 @@ use e2e::runner::Stage;
 use e2e::site::{Site, Wishes};
 use vpc_sim::vpc::INTERNET;
 
-use crate::containerd::{Containerd, Release, conflist};
+use crate::containerd::{Containerd, Release};
 use crate::sandbox::{Sandbox, Served, Wanted};
+use crate::tools::conflist;
 use crate::traces::{Traces, in_use, until_held, until_nothing_is_left};
 
 /// How many addresses a node holds for pods, used or not.
@@ -33,8 +34,8 @@ pub(crate) async fn site(stage: &Stage) -> Result<Site> {
 pub(crate) async fn both<'a>(stage: &Stage, site: &'a Site) -> Result<(Containerd<'a>, Containerd<'a>)> {
     let conflist = conflist()?;
     tokio::try_join!(
-        Containerd::install(stage, site, "n1", Release::Debian, &conflist),
-        Containerd::install(stage, site, "n2", Release::Pinned, &conflist),
+        Containerd::install(stage, site.machine("n1")?.node(), Release::Debian, &conflist),
+        Containerd::install(stage, site.machine("n2")?.node(), Release::Pinned, &conflist),
     )
 }
 
