@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
 use vpc_sim::node::Node;
 
 use crate::tools::{self, DEBIAN, tool};
@@ -52,7 +53,7 @@ version = 3
 pub(crate) struct Containerd<'a> {
     node: &'a Node,
     release: Release,
-    daemon: Child,
+    daemon: Mutex<Child>,
 }
 
 impl<'a> Containerd<'a> {
@@ -72,7 +73,7 @@ impl<'a> Containerd<'a> {
         let folder = node.path(Path::new("/run/containerd"));
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("config.toml"), config)?;
-        let daemon = start(node, release)?;
+        let daemon = Mutex::new(start(node, release)?);
         let containerd = Self {
             node,
             release,
@@ -147,8 +148,8 @@ impl<'a> Containerd<'a> {
     }
 
     /// Kills it as the kernel would, and returns when nothing answers any more. Its containers run on.
-    pub(crate) async fn kill(&mut self) -> Result<()> {
-        self.daemon.kill().await?;
+    pub(crate) async fn kill(&self) -> Result<()> {
+        self.daemon.lock().await.kill().await?;
         let socket = self.socket();
         until("containerd is gone", || async {
             ensure!(UnixStream::connect(&socket).await.is_err(), "it still listens");
@@ -158,8 +159,8 @@ impl<'a> Containerd<'a> {
     }
 
     /// Starts it again after a kill.
-    pub(crate) async fn start_again(&mut self) -> Result<()> {
-        self.daemon = start(self.node, self.release)?;
+    pub(crate) async fn start_again(&self) -> Result<()> {
+        *self.daemon.lock().await = start(self.node, self.release)?;
         self.until_ready_for_pods().await
     }
 

@@ -1,6 +1,10 @@
 //! containerd is killed, the daemon is away: pods run on, and what is removed is given back all the same.
 
-use anyhow::{Result, ensure};
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use e2e::site::{BOUND, Site};
+use tokio::net::UnixListener;
 
 use crate::containerd::Containerd;
 use crate::reach::{both, converse, site};
@@ -10,7 +14,7 @@ use crate::traces::{Traces, until_nothing_is_left};
 e2e::tests! {
     async fn pods_outlive_a_killed_containerd_and_can_be_removed_by_the_next(stage) {
         let site = site(&stage).await?;
-        let (mut one, mut two) = both(&stage, &site).await?;
+        let (one, two) = both(&stage, &site).await?;
         let before = (Traces::of(one.node()).await?, Traces::of(two.node()).await?);
         let near = Served::run(&one, Wanted::pod("near")).await?;
         let far = Served::run(&two, Wanted::pod("far")).await?;
@@ -34,11 +38,12 @@ e2e::tests! {
 
     async fn a_removal_during_which_containerd_is_killed_is_finished_by_the_next(stage) {
         let site = site(&stage).await?;
-        let (mut one, mut two) = both(&stage, &site).await?;
-        for (on, node) in [(&mut one, "n1"), (&mut two, "n2")] {
+        let (one, two) = both(&stage, &site).await?;
+        for (on, node) in [(&one, "n1"), (&two, "n2")] {
             let before = Traces::of(on.node()).await?;
             let pod = Served::run(on, Wanted::pod("web")).await?;
-            interrupted_stop(on, &pod).await?;
+            interrupted_stop(&site, node, on, &pod).await?;
+            site.start(node).await?;
             on.start_again().await?;
             pod.sandbox.remove(on).await?;
             until_nothing_is_left(&stage, &site, node, &before).await?;
@@ -61,22 +66,19 @@ e2e::tests! {
     }
 }
 
-/// Asks for a stop, and kills containerd as soon as the plugin's release of the address shows that it is under way.
-async fn interrupted_stop(on: &mut Containerd<'_>, pod: &Served) -> Result<()> {
-    let address = pod.address.to_string();
-    let stop = pod.sandbox.stop(on);
-    let under_way = e2e::site::until("the stop is under way", || async {
-        let routes = on.node().run("ip", &["route", "show", "table", "all"]).await?;
-        ensure!(
-            !String::from_utf8_lossy(&routes.stdout).contains(&address),
-            "the route is there"
-        );
-        Ok(())
-    });
-    // The stop may be done by then; that it is interrupted at times is what the next containerd has to live with.
-    tokio::select! {
-        _stopped = stop => {}
-        seen = under_way => seen?,
-    }
-    on.kill().await
+/// Asks for a stop, and kills containerd while the plugin waits for a daemon that hears and says nothing.
+async fn interrupted_stop(site: &Site, node: &str, on: &Containerd<'_>, pod: &Served) -> Result<()> {
+    site.kill(node).await?;
+    let socket = on.node().path(Path::new("/run/aws-node/ipamd.sock"));
+    std::fs::remove_file(&socket)?;
+    let deaf = UnixListener::bind(&socket)?;
+    let kill = async {
+        let asked = tokio::time::timeout(BOUND, deaf.accept()).await;
+        let _plugin = asked.context("the plugin asks the daemon")??;
+        on.kill().await
+    };
+    let (stopped, killed) = tokio::join!(pod.sandbox.stop(on), kill);
+    killed?;
+    ensure!(stopped.is_err(), "the stop was done before containerd was killed");
+    Ok(())
 }
