@@ -7,16 +7,23 @@ mod check;
 mod client;
 mod del;
 mod error;
+mod gc;
 mod netconf;
+mod peer;
+mod policy_agent;
+mod prev_result;
 mod reply;
 mod request;
+mod status;
 mod tombstone;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use error::CniError;
 use netconf::{NetConf, Version};
+use nix::time::{ClockId, clock_gettime};
 use request::{Request, Verb};
 
 fn main() {
@@ -66,6 +73,7 @@ fn answer(environment: &BTreeMap<String, String>) -> i32 {
 }
 
 fn run(environment: &BTreeMap<String, String>, input: &[u8]) -> Result<Option<serde_json::Value>, CniError> {
+    let began = boot_clock();
     let verb = Verb::parse(environment)?;
     if verb == Verb::Version {
         return Ok(Some(reply::versions(netconf::version_said(input).as_deref())));
@@ -79,10 +87,14 @@ fn run(environment: &BTreeMap<String, String>, input: &[u8]) -> Result<Option<se
             Verb::Add => add::add(&request, &conf).await.map(Some),
             Verb::Del => del::del(&request, &conf).await.map(|()| None),
             Verb::Check => check::check(&request, &conf).await.map(|()| None),
-            Verb::Gc | Verb::Status | Verb::Version => Err(CniError::VerbNeeds {
-                verb: verb.text(),
-                version: "1.1.0",
-            }),
+            Verb::Gc => gc::gc(&conf, began).await.map(|()| None),
+            Verb::Status => status::status(&conf).await.map(|()| None),
+            Verb::Version => Ok(Some(reply::versions(Some(conf.version.text())))),
         }
     })
+}
+
+/// The time since the node booted (`CLOCK_BOOTTIME`), which the daemon counts in, too.
+fn boot_clock() -> Option<Duration> {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).ok()
 }

@@ -14,4 +14,4 @@ pub mod pod;
 pub mod sysctl;
 
 pub use error::Error;
-pub use netlink::Routing;
+pub use netlink::{Family, Routing};

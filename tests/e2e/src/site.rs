@@ -184,6 +184,12 @@ impl Site {
         Ok(self.machine(node)?.kill_ipamd().await?)
     }
 
+    /// The daemon's binary.
+    #[must_use]
+    pub fn ipamd(&self) -> &Path {
+        &self.tools.binaries.ipamd
+    }
+
     /// The plugin.
     #[must_use]
     pub fn plugin(&self) -> &Plugin {
