@@ -16,9 +16,14 @@ const HELD: usize = 5;
 /// A site on whose nodes a runtime can run. As many addresses are held as its pods need, so that no ENI comes or goes
 /// while a test compares.
 pub(crate) async fn site(stage: &Stage) -> Result<Site> {
+    site_with(stage, Wishes::default()).await
+}
+
+/// The same with wishes.
+pub(crate) async fn site_with(stage: &Stage, wishes: Wishes) -> Result<Site> {
     let wishes = Wishes {
         runtime: true,
-        ..Wishes::default()
+        ..wishes
     };
     let wishes = wishes
         .with("WARM_IP_TARGET", "1")
