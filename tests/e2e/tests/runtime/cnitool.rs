@@ -4,13 +4,15 @@ use std::path::Path;
 use std::process::Output;
 
 use anyhow::{Context, Result, ensure};
+use e2e::site::{Wishes, until};
 use serde_json::Value;
 use vpc_sim::node::Node;
+use vpc_sim::pod::PodName;
 
 use crate::chain::{chain, limited};
-use crate::reach::site;
-use crate::tools::{CONFLISTS, PLUGINS, configure, install_plugins, tool};
-use crate::traces::{Traces, until_nothing_is_left};
+use crate::reach::{site, site_with};
+use crate::tools::{CONFLISTS, PLUGINS, configure, conflist, install_plugins, tool};
+use crate::traces::{Traces, in_use, until_nothing_is_left};
 
 /// The name of our network, and of the pod's namespace.
 const NETWORK: &str = "aws-cni";
@@ -31,6 +33,13 @@ async fn cnitool(node: &Node, verb: &str) -> Result<Output> {
     Ok(command.output().await?)
 }
 
+/// What a verb that must be refused said.
+fn refused(verb: &str, output: &Output) -> Result<String> {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(!output.status.success(), "{verb} succeeded");
+    Ok(text)
+}
+
 fn succeeded(verb: &str, output: &Output) -> Result<()> {
     let (out, errors) = (
         String::from_utf8_lossy(&output.stdout),
@@ -41,6 +50,7 @@ fn succeeded(verb: &str, output: &Output) -> Result<()> {
 }
 
 e2e::tests! {
+    /// CNI: ADD-12, DEL-1, CHK-3, CHK-6, CHK-7, CHN-1.
     async fn cnitool_drives_the_chain_and_check_sees_what_was_changed(stage) {
         let site = site(&stage).await?;
         let node = site.machine("n1")?.node();
@@ -60,14 +70,59 @@ e2e::tests! {
         let host = result["interfaces"].as_array().and_then(|all| all[0]["name"].as_str());
         let host = host.context("a host interface")?;
         node.run("ip", &["link", "set", host, "mtu", "1400"]).await?;
-        let refused = cnitool(node, "check").await?;
-        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-        ensure!(!refused.status.success() && told.contains("1400"), "{told}");
+        let told = refused("check", &cnitool(node, "check").await?)?;
+        ensure!(told.contains("1400"), "{told}");
 
         succeeded("del", &cnitool(node, "del").await?)?;
         succeeded("a second del", &cnitool(node, "del").await?)?;
         drop(pod);
         node.remove_pod(POD).await?;
         until_nothing_is_left(&stage, &site, "n1", &before).await
+    }
+
+    /// CNI: STA-2, STA-3.
+    async fn cnitool_asks_for_the_status_of_the_chain(stage) {
+        let site = site_with(&stage, Wishes::default().with("BERTH_STATUS_GRACE_SECONDS", "0")).await?;
+        let node = site.machine("n1")?.node();
+        install_plugins(&stage, node)?;
+        configure(node, &chain(limited())?)?;
+        succeeded("status", &cnitool(node, "status").await?)?;
+        site.kill("n1").await?;
+        until("the daemon's absence counts", || async {
+            let told = refused("status", &cnitool(node, "status").await?)?;
+            ensure!(told.contains("ask ipamd") && told.contains("ipamd explain"), "{told}");
+            Ok(())
+        })
+        .await?;
+        site.start("n1").await?;
+        until("the daemon serves again", || async {
+            succeeded("status", &cnitool(node, "status").await?)
+        })
+        .await
+    }
+
+    /// cnitool passes no list of what is valid: it deletes what it remembers itself, and our plugin, asked to collect,
+    /// refuses to take the missing list for an empty one. A pod that cnitool knows nothing of is not touched.
+    /// CNI: GC-4, GC-11.
+    async fn gc_by_cnitool_deletes_what_it_remembers_and_nothing_else(stage) {
+        let site = site(&stage).await?;
+        let node = site.machine("n1")?.node();
+        install_plugins(&stage, node)?;
+        configure(node, &conflist()?)?;
+        let other = site.add("n1", &PodName::new("other")).await?;
+        let before = Traces::of(node).await?;
+        let pod = node.add_pod(POD).await?;
+        succeeded("add", &cnitool(node, "add").await?)?;
+        ensure!(in_use(&stage, &site, "n1").await? == 2);
+        let told = refused("gc", &cnitool(node, "gc").await?)?;
+        ensure!(told.contains("cni.dev/valid-attachments"), "{told}");
+        drop(pod);
+        node.remove_pod(POD).await?;
+        until("the pod of cnitool was given back, and no other", || async {
+            ensure!(Traces::of(node).await? == before && in_use(&stage, &site, "n1").await? == 1);
+            Ok(())
+        })
+        .await?;
+        site.del("n1", other).await
     }
 }

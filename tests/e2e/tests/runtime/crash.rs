@@ -75,6 +75,7 @@ e2e::tests! {
         site.nothing_dropped().await
     }
 
+    /// CNI: DEL-8.
     async fn a_sandbox_removed_while_the_daemon_is_away_is_given_back_later(stage) {
         let site = site(&stage).await?;
         let (one, two) = both(&stage, &site).await?;

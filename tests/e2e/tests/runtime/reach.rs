@@ -112,6 +112,7 @@ e2e::tests! {
         site.nothing_dropped().await
     }
 
+    /// CNI: DEL-1, DEL-3.
     async fn removal_gives_everything_back(stage) {
         let site = site(&stage).await?;
         let (one, two) = both(&stage, &site).await?;

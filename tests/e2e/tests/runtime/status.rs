@@ -13,7 +13,8 @@ use crate::sandbox::{Served, Wanted};
 use crate::tools::conflist;
 
 e2e::tests! {
-    async fn status_follows_the_daemon(stage) {
+    /// CNI: STA-2, STA-5.
+    async fn the_runtimes_status_follows_the_daemon(stage) {
         let site = site_with(&stage, Wishes::default().with("BERTH_STATUS_GRACE_SECONDS", "1")).await?;
         let conflist = conflist()?;
         let two = Containerd::install(&stage, site.machine("n2")?.node(), Release::Pinned, &conflist).await?;
