@@ -168,7 +168,7 @@ async fn limits_hold(at: &Place<'_>, other: &Containerd<'_>, web: &Served) -> Re
 }
 
 e2e::tests! {
-    /// CNI: CHN-1, CHN-3.
+    /// CNI: CHN-3.
     async fn portmap_bandwidth_and_tuning_work_behind_us(stage) {
         let site = site(&stage).await?;
         let chain = chain(limited())?;

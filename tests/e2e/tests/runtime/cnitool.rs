@@ -50,7 +50,7 @@ fn succeeded(verb: &str, output: &Output) -> Result<()> {
 }
 
 e2e::tests! {
-    /// CNI: ADD-12, DEL-1, CHK-3, CHK-6, CHK-7, CHN-1.
+    /// CNI: ADD-12, DEL-1, CHK-3, CHK-6, CHK-7.
     async fn cnitool_drives_the_chain_and_check_sees_what_was_changed(stage) {
         let site = site(&stage).await?;
         let node = site.machine("n1")?.node();

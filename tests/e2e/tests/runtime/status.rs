@@ -13,7 +13,7 @@ use crate::sandbox::{Served, Wanted};
 use crate::tools::conflist;
 
 e2e::tests! {
-    /// CNI: STA-2, STA-5.
+    /// CNI: STA-2.
     async fn the_runtimes_status_follows_the_daemon(stage) {
         let site = site_with(&stage, Wishes::default().with("BERTH_STATUS_GRACE_SECONDS", "1")).await?;
         let conflist = conflist()?;
