@@ -80,6 +80,12 @@ pub enum Error {
         /// Why.
         source: Errno,
     },
+    /// A node cannot have cgroups of its own.
+    #[error("give the node cgroups for a container runtime, which needs root on the machine")]
+    Cgroups {
+        /// Why.
+        source: Box<Error>,
+    },
     /// A part of the run could not be started.
     #[error("start {what}")]
     Start {

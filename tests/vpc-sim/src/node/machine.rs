@@ -59,7 +59,9 @@ pub(crate) fn keep(spec: &str) -> Result<i32, Error> {
 fn settle(spec: &str) -> Result<(), Error> {
     let machine = understand(spec)?;
     match &machine.cgroups {
-        Some(run) => cgroup::enter_new(run, &machine.name),
+        Some(run) => cgroup::enter_new(run, &machine.name).map_err(|source| Error::Cgroups {
+            source: Box::new(source),
+        }),
         None => Ok(()),
     }
 }

@@ -180,7 +180,6 @@ fn a_run_that_is_killed_takes_everything_along_and_its_name_is_free() {
 
 #[test]
 fn cgroups_of_a_node_with_a_runtime_go_with_the_run_or_at_the_next_start() {
-    let run = &everyone()[0];
     if !nix::unistd::geteuid().is_root() {
         eprintln!("SKIPPED: only root can give a node cgroups");
         return;
@@ -188,6 +187,15 @@ fn cgroups_of_a_node_with_a_runtime_go_with_the_run_or_at_the_next_start() {
     let nodes = "nodes:\n- {name: n1, type: t3.medium, subnet: a, runtime: true}
 - {name: n2, type: t3.medium, subnet: a}\n";
     let subnets = "subnets:\n- {name: a, cidr: 10.0.0.0/20, zone: us-east-1a}\n";
+    let users = everyone();
+    for other in &users[1..] {
+        let scenario = other.file("runtime.yaml", &format!("{nodes}{subnets}"));
+        if other.up(&["--detach"]).is_some() {
+            other.does(&["down"]);
+            assert!(other.refuses(&["up", &scenario]).contains("needs root"));
+        }
+    }
+    let run = &users[0];
     let scenario = run.file("runtime.yaml", &format!("{nodes}{subnets}"));
     for end in ["down", "kill"] {
         run.up(&["--detach", &scenario]).unwrap();
