@@ -38,7 +38,7 @@ import (
 const limit = 2 * time.Minute
 
 // A usage error, as opposed to a refusal by the runtime.
-var errUsage = errors.New("usage: cri SOCKET METHOD < request.json, cri exec SOCKET CONTAINER COMMAND... or cri image NAME PROGRAM")
+var errUsage = errors.New("usage: cri SOCKET METHOD | cri exec SOCKET CONTAINER COMMAND... | cri image NAME PROGRAM")
 
 func main() {
 	err := run(os.Args[1:])
