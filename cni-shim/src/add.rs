@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use hostnet::failpoint::{self, Step};
 use ipamd_core::id::AttachmentKey;
 use ipamd_core::net::pod::PodWiring;
 use proto::v1;
@@ -30,7 +31,9 @@ pub(crate) async fn add(request: &Request, conf: &NetConf) -> Result<Value, CniE
     look_at_namespace(request, netns)?;
     let mut client = Client::connect().await?;
     settle_old_release(&mut client, request, &key).await?;
+    failpoint::reach(Step::AddAsks);
     let granted = ask(&mut client, request, conf, &key).await?;
+    failpoint::reach(Step::AddAnswered);
     let wiring = &granted.wiring;
     if let Err(source) = hostnet::pod::wire(Path::new(netns), wiring).await {
         if matches!(hostnet::pod::stands(wiring).await, Ok(false)) {

@@ -1,6 +1,7 @@
 //! DEL: always succeeds or is recorded for later: without a namespace, without a prevResult, without a record, without
 //! a daemon.
 
+use hostnet::failpoint::{self, Step};
 use hostnet::pod::Remains;
 use ipamd_core::id::AttachmentKey;
 use ipamd_core::net::pod::PodWiring;
@@ -33,10 +34,12 @@ pub(crate) struct Released {
 /// Takes the pod's interface away.
 pub(crate) async fn del(request: &Request, conf: &NetConf) -> Result<(), CniError> {
     let key = add::key(request, conf)?;
+    failpoint::reach(Step::DelAsks);
     let told = match Client::connect().await {
         Ok(mut client) => release(&mut client, request, &key, Reason::Deleted).await,
         Err(away) => Err(away),
     };
+    failpoint::reach(Step::DelAnswered);
     let was_told = told.is_ok();
     let Released {
         remains,

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use hostnet::failpoint::{self, Step};
 use hostnet::pod::Remains;
 use ipamd_core::net::pod::PodWiring;
 use proto::v1;
@@ -52,11 +53,13 @@ async fn collect(conf: &NetConf, valid: Vec<Named>, as_of: Duration) -> Result<(
         Err(status) if is_peers(&status) => return Err(CniError::NotThePeers { verb: "GC" }),
         answer => answer.map_err(|status| client.failure(&status))?.into_inner(),
     };
+    failpoint::reach(Step::GcAnswered);
     let mut failures = Vec::new();
     for stale in answer.stale {
         if let Err(error) = unwire(stale).await {
             failures.push(error.to_string());
         }
+        failpoint::reach(Step::GcUnwired);
     }
     if failures.is_empty() {
         Ok(())

@@ -22,6 +22,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use error::CniError;
+use hostnet::failpoint::{self, Step};
 use netconf::{NetConf, Version};
 use nix::time::{ClockId, clock_gettime};
 use request::{Request, Verb};
@@ -65,7 +66,11 @@ fn answer(environment: &BTreeMap<String, String>) -> i32 {
         Ok(document) => (document, 0),
         Err(error) => (Some(reply::error(version.as_deref(), &error)), 1),
     };
-    match document.map(|document| writeln!(std::io::stdout(), "{document}")) {
+    let printed = document.map(|document| writeln!(std::io::stdout(), "{document}"));
+    if printed.is_some() {
+        failpoint::reach(Step::AddPrinted);
+    }
+    match printed {
         // The runtime did not hear us, so to it we failed; there is nobody to tell why.
         Some(Err(_)) => 1,
         Some(Ok(())) | None => code,

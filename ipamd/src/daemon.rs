@@ -10,10 +10,11 @@ mod message;
 mod record;
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ec2::{Connection, Ec2};
+use hostnet::failpoint::{self, Step};
 use ipamd_core::action::{Action, Effect, Fault};
 use ipamd_core::address::AddressCount;
 use ipamd_core::id::AttachmentKey;
@@ -84,6 +85,7 @@ pub async fn run(config: &Config) -> Result<(), Error> {
     let (store, entries) = Store::open(&config.process.journal)?;
     let (messages, mut inbox) = mpsc::channel(QUEUE);
     let health = server::serve(config, messages.clone()).await?;
+    failpoint::reach(Step::SocketOpen);
     let boot_id = hostnet::sysctl::boot_id()?;
     let present = Present {
         boot_id,
@@ -96,6 +98,7 @@ pub async fn run(config: &Config) -> Result<(), Error> {
     }
     let mut daemon = Daemon::new(config, store, kernel, health, messages.clone());
     daemon.restore(entries, &present).await?;
+    failpoint::reach(Step::Restored);
     let events = Events::open().map_err(Error::Events)?;
     tokio::spawn(kernel::watch(events, messages.clone()));
     tokio::spawn(imds::watch(messages.clone()));
@@ -235,6 +238,7 @@ impl<'a> Daemon<'a> {
             Message::Add { request, reply } => self.handle_add(request, reply),
             Message::Del { key, reply } => {
                 let lease = self.ledger.release(&key, &self.config.policy, clock::stamp());
+                self.refuse_deleted();
                 tracing::info!(attachment = %key, known = lease.is_some(), "released");
                 self.answers.push(Answer::Del(reply, lease.map(Box::new)));
             }
@@ -304,6 +308,7 @@ impl<'a> Daemon<'a> {
             seed: self.seed,
         };
         self.ledger.handle_outcome(action, outcome, happening);
+        failpoint::reach(Step::OutcomeNoted);
         self.kernel_due = Some(happening.now);
     }
 
@@ -341,6 +346,15 @@ impl<'a> Daemon<'a> {
         });
     }
 
+    /// A DEL takes the requests of its attachment out of the line; they hear so at once.
+    fn refuse_deleted(&mut self) {
+        let line = self.ledger.waiting().iter();
+        let line: BTreeSet<Ticket> = line.map(|waiting| waiting.ticket).collect();
+        for (_, reply) in self.waiting.extract_if(.., |ticket, _| !line.contains(ticket)) {
+            drop(reply.send(Err(Refusal::Deleted)));
+        }
+    }
+
     fn serve(&mut self, now: Moment) {
         let keys: BTreeMap<Ticket, AttachmentKey> = self
             .ledger
@@ -352,18 +366,23 @@ impl<'a> Daemon<'a> {
             let (Some(reply), Some(key)) = (self.waiting.remove(&ticket), keys.get(&ticket).cloned()) else {
                 continue;
             };
-            match outcome {
-                Ok(lease) => {
-                    tracing::info!(pod = %lease.pod, address = %lease.wiring.address, "given after waiting");
-                    self.answers.push(Answer::Add {
-                        reply,
-                        key,
-                        lease: Box::new(lease),
-                        fresh: true,
-                    });
+            let (lease, fresh) = match outcome {
+                Ok(Added::Given(lease)) => (Box::new(lease), true),
+                Ok(Added::Again(lease)) => (Box::new(lease), false),
+                // It did not leave the line.
+                Ok(Added::Queued(_)) => continue,
+                Err(refusal) => {
+                    drop(reply.send(Err(refusal.into())));
+                    continue;
                 }
-                Err(refusal) => drop(reply.send(Err(refusal.into()))),
-            }
+            };
+            tracing::info!(pod = %lease.pod, address = %lease.wiring.address, "given after waiting");
+            self.answers.push(Answer::Add {
+                reply,
+                key,
+                lease,
+                fresh,
+            });
         }
     }
 
@@ -403,11 +422,13 @@ impl<'a> Daemon<'a> {
             );
             return;
         }
+        failpoint::reach(Step::CallIntended);
         tracing::info!(%action, "begins");
         self.kernel_due = Some(clock::now());
         let messages = self.messages.clone();
         tokio::spawn(async move {
             let outcome = execute::execute(&ec2, &action, clock::now()).await;
+            failpoint::reach(Step::CallReturned);
             // The owner has ended if this fails; the next daemon reads what happened.
             let _ = messages.send(Message::Outcome { action, outcome }).await;
         });

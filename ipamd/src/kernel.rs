@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use hostnet::failpoint::{self, Step};
 use hostnet::nat::Nat;
 use hostnet::{Error, Routing};
 use ipamd_core::net::diff::{NetOp, diff};
@@ -95,11 +96,15 @@ impl Kernel {
             if let Err(error) = hostnet::apply::apply(&self.routing, *op).await {
                 refusals.note(*op, error);
             }
+            failpoint::reach(Step::KernelChanged);
         }
         let mut changes = ops.len();
         let firewall = wanted.firewall(&seen, policy, node);
-        if let Some(firewall) = &firewall {
-            changes += usize::from(self.nat.load(firewall)?);
+        if let Some(firewall) = &firewall
+            && self.nat.load(firewall)?
+        {
+            failpoint::reach(Step::FirewallLoaded);
+            changes += 1;
         }
         // Without the table pods on secondary ENIs are cut off, so then nothing new is served.
         let served = match firewall {

@@ -5,6 +5,7 @@
 
 pub mod absence;
 mod convert;
+mod tombstone;
 
 #[allow(
     missing_docs,
@@ -32,6 +33,7 @@ pub mod v1;
 pub mod peer;
 
 pub use convert::{ConvertError, known};
+pub use tombstone::{tombstone_key, tombstone_name};
 
 /// Where the daemon listens by default: the peer's path, so that nodes are upgraded in any order.
 pub const SOCKET: &str = "/var/run/aws-node/ipamd.sock";

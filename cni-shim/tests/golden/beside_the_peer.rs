@@ -35,7 +35,7 @@ in_sandbox! {
         }
         let deleted = daemon.with(|daemon| daemon.deleted.remove(0));
         assert_eq!((deleted.reason.as_str(), deleted.container_id.as_str()), ("PodDeleted", "c1"));
-        assert_eq!(recorded(), Vec::<serde_json::Value>::new());
+        assert_eq!(recorded(), Vec::<String>::new());
     }
 
     fn what_the_peers_daemon_does_not_know_is_released() {

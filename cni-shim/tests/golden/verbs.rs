@@ -79,7 +79,7 @@ in_sandbox! {
         let daemon = Daemon::serve();
         cni("ADD", &pod, &json!({})).result();
         assert_eq!(daemon.was_asked(), ["del aws-cni/c1/eth0", "add aws-cni/c1/eth0"]);
-        assert_eq!(recorded(), Vec::<Value>::new());
+        assert_eq!(recorded(), Vec::<String>::new());
     }
 
     /// CNI: DEL-1, DEL-3, DEL-4, DEL-5.
@@ -91,7 +91,7 @@ in_sandbox! {
             assert_eq!(devices(), ["gone*", "lo"]);
         }
         assert_eq!(daemon.was_asked().len(), 3);
-        assert_eq!(recorded(), Vec::<Value>::new());
+        assert_eq!(recorded(), Vec::<String>::new());
     }
 
     /// CNI: ADD-1, DEL-1.
@@ -125,7 +125,7 @@ in_sandbox! {
             assert!(cni("DEL", &pod, &json!({"prevResult": result})).succeeded_silently());
         }
         assert_eq!(devices(), ["gone*", "lo"]);
-        assert_eq!(recorded(), [json!({"container": "c1", "interface": "eth0", "network": "aws-cni"})]);
+        assert_eq!(recorded(), ["aws-cni+c1+eth0"]);
     }
 
     /// CNI: DEL-8.

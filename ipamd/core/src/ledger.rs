@@ -291,8 +291,9 @@ impl Ledger {
         Ok(Added::Queued(self.waiting.push(request, now)))
     }
 
-    /// Gives addresses to those that wait, first come first served.
-    pub fn serve(&mut self, policy: &Policy, now: Moment) -> Vec<(Ticket, Result<Lease, NotAdded>)> {
+    /// Gives addresses to those that wait, first come first served. Several requests of one attachment are answered
+    /// together: the first is given the address, the others have it again.
+    pub fn serve(&mut self, policy: &Policy, now: Moment) -> Vec<(Ticket, Result<Added, NotAdded>)> {
         let mut served = Vec::new();
         while !self.waiting.is_empty() {
             let Some((eni, address)) = self.free(now).next() else {
@@ -301,11 +302,13 @@ impl Ledger {
             let Some(WaitingAdd { ticket, request, .. }) = self.waiting.pop() else {
                 break;
             };
-            let lease = match self.leases.get(&request.key) {
-                Some(lease) => Ok(lease.clone()),
-                None => self.give(request, eni, address, policy, now),
-            };
-            served.push((ticket, lease));
+            let key = request.key.clone();
+            let lease = self.give(request, eni, address, policy, now);
+            if let Ok(lease) = &lease {
+                let others = self.waiting.take(&key).into_iter();
+                served.extend(others.map(|other| (other.ticket, Ok(Added::Again(lease.clone())))));
+            }
+            served.push((ticket, lease.map(Added::Given)));
         }
         served
     }

@@ -8,6 +8,7 @@
 
 pub mod apply;
 mod error;
+pub mod failpoint;
 pub mod nat;
 pub mod observe;
 pub mod pod;

@@ -19,6 +19,7 @@ use netlink::{Link, LinkChange, LinkKind, Neighbour, Routing, Scope, VethEnd, Ve
 use crate::Error;
 use crate::apply::{any_such_route, apply, kernel_route};
 use crate::error::attempt;
+use crate::failpoint::{self, Step};
 
 pub mod check;
 
@@ -81,16 +82,20 @@ async fn undo(host: &Routing, wiring: &PodWiring) {
 }
 
 async fn set_up_both(host: &Routing, pod: &Routing, wiring: &PodWiring) -> Result<(), Error> {
+    failpoint::reach(Step::PairCreated);
     let host_end = just_made(host, &wiring.host_name).await?;
     let pod_end = just_made(pod, &wiring.pod_name).await?;
     without_link_local(host, host_end).await?;
+    failpoint::reach(Step::HostEndUp);
     set_up_pod_end(pod, pod_end, wiring).await?;
+    failpoint::reach(Step::PodRouted);
     let route = host_route(wiring, host_end);
     let words = attempt(format!("add the node's route to {}", wiring.address));
     host.replace_route(&kernel_route(&route)).await.map_err(words)?;
     for rule in &wiring.rules {
         apply(host, NetOp::AddRule(*rule)).await?;
     }
+    failpoint::reach(Step::HostRouted);
     Ok(())
 }
 
@@ -189,11 +194,13 @@ async fn without_link_local(routing: &Routing, index: u32) -> Result<(), Error> 
 
 async fn set_up_pod_end(pod: &Routing, index: u32, wiring: &PodWiring) -> Result<(), Error> {
     without_link_local(pod, index).await?;
+    failpoint::reach(Step::PodEndUp);
     let own = Ipv4Net::from(wiring.address);
     let address = netlink::Address::new(index, IpNet::V4(own));
     pod.add_address(&address)
         .await
         .map_err(attempt(format!("give the pod {own}")))?;
+    failpoint::reach(Step::PodAddressed);
     for route in pod_routes(wiring, index) {
         pod.add_route(&route)
             .await
@@ -319,6 +326,7 @@ pub async fn unwire(remains: &Remains) -> Result<(), Error> {
             Ok(()) | Err(_) => {}
         }
     }
+    failpoint::reach(Step::HostRouteGone);
     if remains.host_mac.is_some() {
         doom(&host, &link).await?;
     }
@@ -334,9 +342,13 @@ async fn doom(host: &Routing, link: &Link) -> Result<(), Error> {
         ..LinkChange::default()
     };
     let done = match host.set_down(link.index).await {
-        Ok(()) => host.change_link(link.index, &change).await,
+        Ok(()) => {
+            failpoint::reach(Step::HostEndDown);
+            host.change_link(link.index, &change).await
+        }
         refused => refused,
     };
+    failpoint::reach(Step::HostEndDoomed);
     match done {
         Err(error) if error.is_gone() => Ok(()),
         done => done.map_err(attempt(format!("put {} among the doomed", link.name))),

@@ -94,6 +94,9 @@ pub enum Refusal {
         /// How long.
         waited: Duration,
     },
+    /// It was deleted while it waited.
+    #[error("the attachment was deleted while it waited for an address")]
+    Deleted,
     /// The record cannot be made durable.
     #[error("the journal cannot be written")]
     JournalFailed,
@@ -113,6 +116,7 @@ impl Refusal {
             Self::WaitedTooLong { .. } => 104,
             Self::JournalFailed => 105,
             Self::Ending => 106,
+            Self::Deleted => 107,
         }
     }
 
@@ -136,6 +140,7 @@ impl Refusal {
             Self::WaitedTooLong { .. } => "ask `ipamd explain` what the node waits for",
             Self::JournalFailed => "make room or mend the disk below /var/run/aws-node",
             Self::Ending => "it is tried again once the daemon is back",
+            Self::Deleted => "nothing: whoever deleted it does not want it any more",
         }
     }
 }

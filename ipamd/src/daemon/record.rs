@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use hostnet::failpoint::{self, Step};
 use ipamd_core::id::AttachmentKey;
 use ipamd_core::ledger::Lease;
 use ipamd_core::net::pod::PodWiring;
@@ -52,6 +53,9 @@ impl Daemon<'_> {
                 Answer::Gc(reply, stale) if durable => drop(reply.send(Ok(stale))),
                 Answer::Gc(reply, _) => drop(reply.send(Err(Refusal::JournalFailed))),
             }
+        }
+        if durable && !heard.is_empty() {
+            failpoint::reach(Step::Answered);
         }
         self.take_back(unheard.difference(&heard));
         let live = self.ledger.leases().len() + self.ledger.enis().len();

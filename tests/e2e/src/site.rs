@@ -35,17 +35,16 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// The release binaries, which must be younger than their sources. `E2E_PROFILE=dev` takes quick builds.
+    /// The binaries of a build, which must be younger than their sources.
     ///
     /// # Errors
     /// When one is missing or stale.
-    pub fn find() -> Result<Self> {
+    pub fn find(profile: Profile) -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
             .ancestors()
             .nth(2)
             .context("find the workspace")?;
-        let dev = std::env::var("E2E_PROFILE").is_ok_and(|profile| profile == "dev");
-        let binaries = Binaries::expected(root, if dev { Profile::Dev } else { Profile::Release });
+        let binaries = Binaries::expected(root, profile);
         binaries.check(root)?;
         let plugin = Plugin::of(&binaries.shim, &root.join("deploy/cni/10-aws.conflist"))?;
         Ok(Self { binaries, plugin })
@@ -170,10 +169,24 @@ impl Site {
     /// # Errors
     /// When it does not listen.
     pub async fn start(&self, node: &str) -> Result<()> {
-        Ok(self
-            .machine(node)?
-            .start_ipamd(&self.tools.binaries.ipamd, &[])
-            .await?)
+        self.start_with(node, &[]).await
+    }
+
+    /// Starts a node's daemon with more settings.
+    ///
+    /// # Errors
+    /// When it does not listen.
+    pub async fn start_with(&self, node: &str, more: &[(&str, &str)]) -> Result<()> {
+        let machine = self.machine(node)?;
+        Ok(machine.start_ipamd(&self.tools.binaries.ipamd, more).await?)
+    }
+
+    /// Pulls a node's plug and boots it again; its daemon is not started.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn reboot(&mut self, stage: &Stage, node: &str) -> Result<()> {
+        Ok(self.vpc.reboot(&stage.world, node).await?)
     }
 
     /// Kills a node's daemon at once.

@@ -32,6 +32,9 @@ enum Command {
         /// Quickly, not as shipped
         #[arg(long)]
         dev: bool,
+        /// Quickly, and with the steps at which tests kill them
+        #[arg(long, conflicts_with = "dev")]
+        failpoints: bool,
     },
     /// Run the main job in a simulated VPC
     Demo {
@@ -97,8 +100,15 @@ fn run() -> Result<ExitCode> {
     }
     let root = root()?;
     match Arguments::parse().command {
-        Command::Build { dev } => build::build(&root, profile(dev)).map(|_| ExitCode::SUCCESS),
         Command::Tools { modules } => tools::build(&root, &modules).map(|()| ExitCode::SUCCESS),
+        Command::Build { dev, failpoints } => {
+            let profile = if failpoints {
+                Profile::Failpoints
+            } else {
+                profile(dev)
+            };
+            build::build(&root, profile).map(|_| ExitCode::SUCCESS)
+        }
         Command::Gen { check } => r#gen::run(&root, check).map(|()| ExitCode::SUCCESS),
         Command::Demo {
             seed,

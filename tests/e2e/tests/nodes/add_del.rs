@@ -4,16 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::site::{Site, Wishes, ask, until};
+use e2e::traces::ip;
 use futures::future::join_all;
 use serde_json::Value;
 use vpc_sim::pod::{self, Pod, PodName};
 use vpc_sim::probe::{Protocol, Responder};
-
-/// What `ip` says on a node.
-async fn ip(site: &Site, node: &str, arguments: &[&str]) -> Result<String> {
-    let output = site.machine(node)?.node().run("ip", arguments).await?;
-    Ok(String::from_utf8(output.stdout)?)
-}
 
 async fn no_trace(site: &Site, node: &str, pod: &Pod) -> Result<()> {
     let address = pod.address.to_string();

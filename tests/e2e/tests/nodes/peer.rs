@@ -6,31 +6,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use e2e::site::{Site, Wishes, ask, until};
-use hyper_util::rt::TokioIo;
+use e2e::socket::dial;
 use ipamd_core::id::{AttachmentKey, Pod};
 use ipamd_core::net::pod::peer::{table, wiring_on};
 use ipamd_core::net::pod::{PodWiring, WiringFacts};
 use proto::peer;
 use proto::peer::cni_backend_client::CniBackendClient;
 use proto::peer::config_server_backend_client::ConfigServerBackendClient;
-use tokio::net::UnixStream;
 use tonic::Code;
-use tonic::transport::{Channel, Endpoint, Uri};
 use vpc_sim::pod::PodName;
 use vpc_sim::probe::{Protocol, Responder};
-
-/// The daemon's socket, seen from outside its node.
-async fn dial(site: &Site, node: &str) -> Result<Channel> {
-    // Through its link `/var/run` the path would lead to our own.
-    let socket = proto::SOCKET.replace("/var/run", "/run");
-    let socket = site.machine(node)?.node().path(Path::new(&socket));
-    let connector = tower::service_fn(move |_: Uri| {
-        let socket = socket.clone();
-        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-    });
-    let endpoint = Endpoint::from_static("http://ipamd");
-    Ok(endpoint.connect_with_connector(connector).await?)
-}
 
 fn add_request(name: &PodName) -> peer::AddNetworkRequest {
     peer::AddNetworkRequest {

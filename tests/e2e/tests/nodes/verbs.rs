@@ -5,6 +5,7 @@ use std::process::Output;
 
 use anyhow::{Context, Result, ensure};
 use e2e::site::{Site, Wishes, until};
+use e2e::traces::explained;
 use serde_json::{Value, json};
 use vpc_sim::pod::{self, Pod, PodName};
 
@@ -46,19 +47,9 @@ async fn gc(site: &Site, valid: &[&Pod]) -> Result<()> {
     Ok(())
 }
 
-/// What the daemon says of itself: pods and addresses.
-async fn explained(site: &Site) -> Result<String> {
-    let machine = site.machine("n1")?;
-    let told = machine
-        .node()
-        .run(&site.ipamd().to_string_lossy(), &["explain"])
-        .await?;
-    Ok(String::from_utf8(told.stdout)?)
-}
-
 async fn has_pods(site: &Site, count: usize) -> Result<()> {
     until(&format!("{count} pods on record"), || async {
-        let told = explained(site).await?;
+        let told = explained(site, "n1").await?;
         ensure!(told.contains(&format!("{count} addresses are in use")), "{told}");
         Ok(())
     })
