@@ -64,6 +64,8 @@ pub struct Wishes {
     pub daemons: bool,
     /// The instance type of both nodes.
     pub instance_type: &'static str,
+    /// Whether a container runtime can run on both nodes.
+    pub runtime: bool,
 }
 
 impl Default for Wishes {
@@ -75,6 +77,7 @@ impl Default for Wishes {
             ec2: Pace::Brisk,
             daemons: true,
             instance_type: "t3.medium",
+            runtime: false,
         }
     }
 }
@@ -122,6 +125,7 @@ impl Site {
             instance_type: wishes.instance_type.to_owned(),
             subnet: subnet.to_owned(),
             rp_filter: wishes.rp_filter,
+            runtime: wishes.runtime,
             env: BTreeMap::new(),
         };
         let scenario = Scenario {

@@ -121,6 +121,7 @@ impl Vpc {
         for (wanted, instance) in scenario.nodes.iter().zip(&instances) {
             let spec = NodeSpec {
                 reverse_path: reverse_path(wanted.rp_filter),
+                runtime: wanted.runtime,
                 ..NodeSpec::new(&wanted.name)
             };
             // A new instance has a new disk, whoever had its name before.

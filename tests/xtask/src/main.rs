@@ -1,9 +1,11 @@
-//! `xtask`: what the workspace's own commands do: `cargo demo`, `cargo gen`, and the builds behind them.
+//! `xtask`: what the workspace's own commands do: `cargo demo`, `cargo gen`, and the builds behind them, also of the
+//! outside programs that tests use.
 
 mod bench;
 mod build;
 mod demo;
 mod r#gen;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -68,6 +70,11 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Build the outside programs that tests use into target/tools: containerd, CNI plugins, cnitool, a CRI client
+    Tools {
+        /// Only these modules of tests/cluster
+        modules: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -93,6 +100,7 @@ fn run() -> Result<ExitCode> {
     }
     let root = root()?;
     match Arguments::parse().command {
+        Command::Tools { modules } => tools::build(&root, &modules).map(|()| ExitCode::SUCCESS),
         Command::Build { dev, failpoints } => {
             let profile = if failpoints {
                 Profile::Failpoints
