@@ -62,7 +62,11 @@ pub fn understand(environment: &BTreeMap<String, String>, input: &[u8]) -> Resul
 /// The document that the plugin would print.
 pub fn understand_peer(answer: &proto::peer::AddNetworkReply) -> Result<(), String> {
     let conf = br#"{"cniVersion": "1.1.0", "name": "aws-cni", "type": "aws-cni"}"#;
-    let environment = [("CNI_CONTAINERID", "c"), ("CNI_NETNS", "/n"), ("CNI_IFNAME", "eth0")];
+    let environment = [
+        ("CNI_CONTAINERID", "c"),
+        ("CNI_NETNS", "/n"),
+        ("CNI_IFNAME", "eth0"),
+    ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let read = || {
         let request = Request::parse(Verb::Add, &environment.into())?;

@@ -28,7 +28,7 @@ impl Length {
     /// Whether it does not count yet.
     #[must_use]
     pub fn is_within_grace(&self) -> bool {
-        self.so_far <= self.grace
+        self.so_far < self.grace
     }
 }
 
@@ -114,10 +114,15 @@ mod tests {
         absence.end("this", GRACE).unwrap();
         let so_far = |now| absence.length("this", second(now)).unwrap().so_far;
         assert_eq!([so_far(10), so_far(15), so_far(70)], [0, 5, 60].map(second));
-        assert!(absence.length("this", second(70)).unwrap().is_within_grace());
-        assert!(!absence.length("this", second(71)).unwrap().is_within_grace());
+        assert!(absence.length("this", second(69)).unwrap().is_within_grace());
+        assert!(!absence.length("this", second(70)).unwrap().is_within_grace());
         absence.end("this", GRACE).unwrap();
         assert_eq!(so_far(100), second(0));
+        absence.end("this", Duration::ZERO).unwrap();
+        assert!(
+            !absence.length("this", second(100)).unwrap().is_within_grace(),
+            "none at all"
+        );
     }
 
     #[test]
