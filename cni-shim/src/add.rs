@@ -3,16 +3,25 @@
 
 use std::path::Path;
 
+use hostnet::failpoint::{self, Step};
 use ipamd_core::id::AttachmentKey;
 use ipamd_core::net::pod::PodWiring;
 use proto::v1;
 use serde_json::Value;
 
-use crate::client::{ADD_DEADLINE, Client, DEL_DEADLINE};
+use crate::client::{ADD_DEADLINE, Client, is_peers};
+use crate::del::{self, Reason};
 use crate::error::CniError;
 use crate::netconf::NetConf;
 use crate::request::Request;
-use crate::{reply, tombstone};
+use crate::{peer, policy_agent, reply, tombstone};
+
+/// What a daemon gave.
+pub(crate) struct Granted {
+    pub(crate) wiring: PodWiring,
+    /// When not empty, the policy agent must be told of the pod.
+    pub(crate) network_policy_mode: String,
+}
 
 /// Makes the pod's interface.
 pub(crate) async fn add(request: &Request, conf: &NetConf) -> Result<Value, CniError> {
@@ -21,31 +30,25 @@ pub(crate) async fn add(request: &Request, conf: &NetConf) -> Result<Value, CniE
     let netns = request.netns.as_deref().unwrap_or_default();
     look_at_namespace(request, netns)?;
     let mut client = Client::connect().await?;
-    settle_old_release(&mut client, &key).await?;
-    let asked = v1::AddRequest {
-        attachment: Some((&key).into()),
-        pod: Some((&request.pod).into()),
-        netns: netns.to_owned(),
-    };
-    let answer = Client::within(ADD_DEADLINE, client.ipam.add(asked)).await;
-    let answer = answer.map_err(|status| client.failure(&status))?;
-    let missing = CniError::Answer {
-        source: proto::ConvertError::Missing { field: "wiring" },
-    };
-    let wiring =
-        PodWiring::try_from(answer.wiring.ok_or(missing)?).map_err(|source| CniError::Answer { source })?;
-    match hostnet::pod::wire(Path::new(netns), &wiring).await {
-        Ok(()) => Ok(reply::result(conf, &wiring, netns)),
-        Err(source) => {
-            if matches!(hostnet::pod::stands(&wiring).await, Ok(false)) {
-                release(&mut client, &key).await;
-            }
-            Err(CniError::Kernel {
-                doing: format!("wire the pod {}", request.pod),
-                source,
-            })
+    settle_old_release(&mut client, request, &key).await?;
+    failpoint::reach(Step::AddAsks);
+    let granted = ask(&mut client, request, conf, &key).await?;
+    failpoint::reach(Step::AddAnswered);
+    let wiring = &granted.wiring;
+    if let Err(source) = hostnet::pod::wire(Path::new(netns), wiring).await {
+        if matches!(hostnet::pod::stands(wiring).await, Ok(false)) {
+            give_back(&mut client, request, &key).await;
         }
+        return Err(CniError::Kernel {
+            doing: format!("wire the pod {}", request.pod),
+            source,
+        });
     }
+    if !granted.network_policy_mode.is_empty() {
+        // Address and wiring stay: the runtime's DEL takes them, and a repeated ADD finds them.
+        policy_agent::enforce(&request.pod, &granted.network_policy_mode).await?;
+    }
+    Ok(reply::result(conf, wiring, netns))
 }
 
 /// The attachment that the runtime speaks of. The verb table has seen to it that its parts are there.
@@ -96,23 +99,46 @@ fn look_at_namespace(request: &Request, netns: &str) -> Result<(), CniError> {
     }
 }
 
+/// Asks whichever daemon is behind the socket.
+async fn ask(
+    client: &mut Client,
+    request: &Request,
+    conf: &NetConf,
+    key: &AttachmentKey,
+) -> Result<Granted, CniError> {
+    let asked = v1::AddRequest {
+        attachment: Some(key.into()),
+        pod: Some((&request.pod).into()),
+        netns: request.netns.clone().unwrap_or_default(),
+    };
+    let answer = match Client::within(ADD_DEADLINE, client.ipam.add(asked)).await {
+        Err(status) if is_peers(&status) => return peer::add(client, request, conf, key).await,
+        answer => answer.map_err(|status| client.failure(&status))?,
+    };
+    let missing = CniError::Answer {
+        source: proto::ConvertError::Missing { field: "wiring" },
+    };
+    let wiring = PodWiring::try_from(answer.wiring.ok_or(missing)?);
+    Ok(Granted {
+        wiring: wiring.map_err(|source| CniError::Answer { source })?,
+        network_policy_mode: answer.network_policy_mode,
+    })
+}
+
 /// A release of this very attachment that waits in a file must not hit the address that is asked for now.
-async fn settle_old_release(client: &mut Client, key: &AttachmentKey) -> Result<(), CniError> {
+async fn settle_old_release(
+    client: &mut Client,
+    request: &Request,
+    key: &AttachmentKey,
+) -> Result<(), CniError> {
     if !tombstone::exists(key) {
         return Ok(());
     }
-    let asked = v1::DelRequest {
-        attachment: Some(key.into()),
-    };
-    let answer = Client::within(DEL_DEADLINE, client.ipam.del(asked)).await;
-    answer.map_err(|status| client.failure(&status))?;
+    del::release(client, request, key, Reason::Deleted).await?;
     tombstone::remove(key)
 }
 
 /// Gives the address of a pod that could not be wired back; if that fails the runtime's DEL will.
-async fn release(client: &mut Client, key: &AttachmentKey) {
-    let asked = v1::DelRequest {
-        attachment: Some(key.into()),
-    };
-    let _ = Client::within(DEL_DEADLINE, client.ipam.del(asked)).await;
+async fn give_back(client: &mut Client, request: &Request, key: &AttachmentKey) {
+    let _ = del::release(client, request, key, Reason::NotWired).await;
 }

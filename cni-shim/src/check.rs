@@ -10,19 +10,14 @@ use proto::v1;
 use serde_json::Value;
 
 use crate::add;
-use crate::client::{CHECK_DEADLINE, Client};
+use crate::client::{CHECK_DEADLINE, Client, is_peers};
 use crate::error::CniError;
 use crate::netconf::{NetConf, Version};
 use crate::request::Request;
 
 /// Checks the pod's interface.
 pub(crate) async fn check(request: &Request, conf: &NetConf) -> Result<(), CniError> {
-    if conf.version < Version::V0_4_0 {
-        return Err(CniError::VerbNeeds {
-            verb: "CHECK",
-            version: "0.4.0",
-        });
-    }
+    conf.must_be_at_least("CHECK", Version::V0_4_0)?;
     let missing = || CniError::Conf {
         fault: "CHECK needs prevResult".to_owned(),
     };
@@ -33,13 +28,14 @@ pub(crate) async fn check(request: &Request, conf: &NetConf) -> Result<(), CniEr
         attachment: Some((&key).into()),
     };
     let answer = Client::within(CHECK_DEADLINE, client.ipam.check(asked)).await;
-    let recorded = answer
-        .map_err(|status| client.failure(&status))?
-        .wiring
-        .ok_or_else(|| CniError::Unknown {
-            container: key.container.to_string(),
-            interface: key.interface.to_string(),
-        })?;
+    let answer = match answer {
+        Err(status) if is_peers(&status) => return Err(CniError::NotThePeers { verb: "CHECK" }),
+        answer => answer.map_err(|status| client.failure(&status))?,
+    };
+    let recorded = answer.wiring.ok_or_else(|| CniError::Unknown {
+        container: key.container.to_string(),
+        interface: key.interface.to_string(),
+    })?;
     let mut wiring = PodWiring::try_from(recorded).map_err(|source| CniError::Answer { source })?;
     if let Some(mac) = mac_said(expected, &wiring) {
         wiring.pod_mac = mac;
@@ -55,6 +51,7 @@ pub(crate) async fn check(request: &Request, conf: &NetConf) -> Result<(), CniEr
         .iter()
         .filter(|difference| is_promised(expected, difference));
     differences.extend(found.map(ToString::to_string));
+    differences.extend(answer.problems);
     if differences.is_empty() {
         Ok(())
     } else {
@@ -82,6 +79,7 @@ fn is_promised(result: &Value, difference: &Difference) -> bool {
         | Difference::Down { .. }
         | Difference::NoAddress { .. }
         | Difference::NoNeighbour { .. }
+        | Difference::NoRule { .. }
         | Difference::NoHostRoute { .. } => true,
     }
 }

@@ -18,35 +18,56 @@ pub(crate) const ADD_DEADLINE: Duration = Duration::from_secs(65);
 pub(crate) const DEL_DEADLINE: Duration = Duration::from_secs(5);
 /// A CHECK only looks.
 pub(crate) const CHECK_DEADLINE: Duration = Duration::from_secs(5);
+/// A STATUS is asked for every few seconds and answered from memory.
+pub(crate) const STATUS_DEADLINE: Duration = Duration::from_secs(1);
+/// A GC may have a whole node's pods to take away.
+pub(crate) const GC_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A connection to the daemon.
 pub(crate) struct Client {
     pub(crate) ipam: IpamClient<Channel>,
+    channel: Channel,
     socket: PathBuf,
+}
+
+/// Whether the daemon behind the socket is the peer's: it knows none of our methods.
+pub(crate) fn is_peers(status: &Status) -> bool {
+    status.code() == Code::Unimplemented
+}
+
+/// Connects to a unix socket, or says why not.
+pub(crate) async fn dial(socket: &Path) -> Result<Channel, String> {
+    let socket = socket.to_owned();
+    let connector = tower::service_fn(move |_: Uri| {
+        let socket = socket.clone();
+        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+    });
+    // The address is never looked at: the connector knows where to go.
+    let endpoint = Endpoint::from_static("http://ipamd");
+    endpoint
+        .connect_with_connector(connector)
+        .await
+        .map_err(|error| chain(Some(&error)))
 }
 
 impl Client {
     /// Connects, or says why not.
     pub(crate) async fn connect() -> Result<Self, CniError> {
         let socket = Path::new(proto::SOCKET);
-        let away = |reason: String| CniError::Daemon {
+        let channel = dial(socket).await.map_err(|reason| CniError::Daemon {
             socket: socket.to_owned(),
             reason,
-        };
-        let connector =
-            tower::service_fn(
-                move |_: Uri| async move { UnixStream::connect(socket).await.map(TokioIo::new) },
-            );
-        // The address is never looked at: the connector knows where to go.
-        let endpoint = Endpoint::from_static("http://ipamd");
-        let channel = endpoint
-            .connect_with_connector(connector)
-            .await
-            .map_err(|error| away(chain(Some(&error))))?;
+        })?;
         Ok(Self {
-            ipam: IpamClient::new(channel),
+            ipam: IpamClient::new(channel.clone()),
+            channel,
             socket: socket.to_owned(),
         })
+    }
+
+    /// The connection, for another service behind the same socket.
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 
     /// Waits for an answer, at most as long as the deadline.

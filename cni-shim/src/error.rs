@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipamd_core::id::Malformed;
 
@@ -58,6 +59,26 @@ pub(crate) enum CniError {
     /// The daemon's answer cannot be used.
     #[error("ipamd's answer: {source}")]
     Answer { source: proto::ConvertError },
+    /// The answer of the peer's daemon asks for what this plugin does not do.
+    #[error("amazon-vpc-cni-k8s gave {what}, which this plugin cannot wire")]
+    PeersAnswer { what: String },
+    /// The peer's daemon has no such thing.
+    #[error(
+        "{verb} cannot be done: the daemon on this node is amazon-vpc-cni-k8s's, which knows nothing of it"
+    )]
+    NotThePeers { verb: &'static str },
+    /// The network policy agent cannot be told of a pod.
+    #[error("tell the network policy agent: {reason}")]
+    PolicyAgent { reason: String },
+    /// No pod could be served.
+    #[error("no pod can get an address: {reason}")]
+    Unavailable { reason: String, impaired: bool },
+    /// Some of what is stale could not be taken away.
+    #[error("take away what is stale: {}", .failures.join("; "))]
+    Collecting { failures: Vec<String> },
+    /// The verb took too long.
+    #[error("{verb} was not done within {} s", .after.as_secs())]
+    Late { verb: &'static str, after: Duration },
     /// The kernel refuses, or the pod's namespace is not as it should be.
     #[error("{doing}")]
     Kernel { doing: String, source: hostnet::Error },
@@ -81,12 +102,21 @@ impl CniError {
             Self::Decode { .. } => 6,
             Self::Conf { .. } => 7,
             Self::OwnNamespace { .. } => 8,
-            Self::Daemon { .. } | Self::Tombstone { .. } | Self::Refused { transient: true, .. } => 11,
+            Self::Daemon { .. }
+            | Self::Tombstone { .. }
+            | Self::PolicyAgent { .. }
+            | Self::Late { .. }
+            | Self::Refused { transient: true, .. } => 11,
+            Self::Unavailable { impaired: false, .. } => 50,
+            Self::Unavailable { impaired: true, .. } => 51,
             Self::Refused { code, .. } => *code,
             Self::Kernel { .. } => 120,
             Self::Differs { .. } => 121,
             Self::Answer { .. } => 122,
             Self::Runtime { .. } => 123,
+            Self::PeersAnswer { .. } => 124,
+            Self::NotThePeers { .. } => 125,
+            Self::Collecting { .. } => 126,
         }
     }
 
@@ -108,6 +138,14 @@ impl CniError {
             Self::Daemon { .. } => "see whether ipamd runs on this node, and its log",
             Self::Refused { next_step, .. } => next_step,
             Self::Kernel { .. } => "see the cause; the pod is tried again",
+            Self::PeersAnswer { .. } | Self::NotThePeers { .. } => {
+                "finish the upgrade: run ipamd of Berth on this node"
+            }
+            Self::PolicyAgent { .. } => {
+                "see whether the network policy agent runs on this node, or unset NETWORK_POLICY_ENFORCING_MODE"
+            }
+            Self::Unavailable { .. } => "ask `ipamd explain` on this node, and see the log of ipamd",
+            Self::Collecting { .. } | Self::Late { .. } => "it is tried again; see the log of ipamd",
             Self::Differs { .. } => "delete the pod, so that it is made anew",
             Self::Answer { .. } => "bring ipamd and the plugin to versions that belong together",
             Self::Tombstone { .. } => "make room or mend the disk below /var/run/aws-node",

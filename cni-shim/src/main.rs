@@ -1,88 +1,14 @@
-//! The CNI plugin: reads environment and standard input once, picks the verb, prints one JSON document, sets the exit
-//! code. Single-threaded; it asks `ipamd`, applies the wiring that it is told, and decides nothing.
+//! The plugin's process: the environment as text, and the exit code. Everything else is the library's.
 
-mod add;
 mod alloc;
-mod check;
-mod client;
-mod del;
-mod error;
-mod netconf;
-mod reply;
-mod request;
-mod tombstone;
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-
-use error::CniError;
-use netconf::{NetConf, Version};
-use request::{Request, Verb};
 
 fn main() {
     // A variable that is no text is none of ours, or as bad as one of ours can be: either way its parser decides.
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let variables = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
     let environment: BTreeMap<String, String> = variables.collect();
-    let code = match environment.get("CNI_COMMAND").map(String::as_str) {
-        None | Some("") => about(),
-        Some(_) => answer(&environment),
-    };
     // Nothing of ours needs a destructor: what matters is printed and on disk.
-    std::process::exit(code);
-}
-
-/// Without a command the library's plugins say who they are, on standard error.
-#[expect(
-    clippy::print_stderr,
-    reason = "what the CNI library's plugins do when run by hand"
-)]
-fn about() -> i32 {
-    eprintln!("Berth CNI plugin {}", env!("CARGO_PKG_VERSION"));
-    eprintln!(
-        "CNI protocol versions supported: {}",
-        Version::ALL.map(Version::text).join(", ")
-    );
-    0
-}
-
-fn answer(environment: &BTreeMap<String, String>) -> i32 {
-    let mut input = Vec::new();
-    let read = std::io::stdin().read_to_end(&mut input);
-    let version = netconf::version_said(&input);
-    let outcome = match read {
-        Ok(_) => run(environment, &input),
-        Err(source) => Err(CniError::Input { source }),
-    };
-    let (document, code) = match outcome {
-        Ok(document) => (document, 0),
-        Err(error) => (Some(reply::error(version.as_deref(), &error)), 1),
-    };
-    match document.map(|document| writeln!(std::io::stdout(), "{document}")) {
-        // The runtime did not hear us, so to it we failed; there is nobody to tell why.
-        Some(Err(_)) => 1,
-        Some(Ok(())) | None => code,
-    }
-}
-
-fn run(environment: &BTreeMap<String, String>, input: &[u8]) -> Result<Option<serde_json::Value>, CniError> {
-    let verb = Verb::parse(environment)?;
-    if verb == Verb::Version {
-        return Ok(Some(reply::versions(netconf::version_said(input).as_deref())));
-    }
-    let request = Request::parse(verb, environment)?;
-    let conf = NetConf::parse(input)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| CniError::Runtime { source })?;
-    runtime.block_on(async {
-        match verb {
-            Verb::Add => add::add(&request, &conf).await.map(Some),
-            Verb::Del => del::del(&request, &conf).await.map(|()| None),
-            Verb::Check => check::check(&request, &conf).await.map(|()| None),
-            Verb::Gc | Verb::Status | Verb::Version => Err(CniError::VerbNeeds {
-                verb: verb.text(),
-                version: "1.1.0",
-            }),
-        }
-    })
+    std::process::exit(cni_shim::plugin(&environment));
 }

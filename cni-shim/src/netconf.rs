@@ -1,7 +1,7 @@
 //! The network configuration, and the versions of the protocol that we speak. Pure.
 
 use ipamd_core::id::NetworkName;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::CniError;
 
@@ -12,11 +12,21 @@ pub(crate) enum Version {
     V0_3_1,
     V0_4_0,
     V1_0_0,
+    V1_1_0,
 }
 
 impl Version {
     /// Every version that ADD accepts.
-    pub(crate) const ALL: [Self; 4] = [Self::V0_3_0, Self::V0_3_1, Self::V0_4_0, Self::V1_0_0];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::V0_3_0,
+        Self::V0_3_1,
+        Self::V0_4_0,
+        Self::V1_0_0,
+        Self::V1_1_0,
+    ];
+
+    /// The one that is said where the input says none.
+    pub(crate) const NEWEST: Self = Self::V1_1_0;
 
     /// As it is written.
     pub(crate) fn text(self) -> &'static str {
@@ -25,6 +35,7 @@ impl Version {
             Self::V0_3_1 => "0.3.1",
             Self::V0_4_0 => "0.4.0",
             Self::V1_0_0 => "1.0.0",
+            Self::V1_1_0 => "1.1.0",
         }
     }
 }
@@ -38,11 +49,24 @@ pub(crate) struct NetConf {
     pub(crate) prev_result: Option<Value>,
     /// `args.cni.ips`: a wish for certain addresses (CNI conventions, "ips").
     pub(crate) fixed_addresses: Option<Value>,
+    /// Keys that belong to the protocol itself: they begin with `cni.dev/`.
+    pub(crate) protocol: Map<String, Value>,
+    /// The peer's `vethPrefix` and `mtu`, which its daemon leaves to its plugin. Ours tells them, so these are looked at
+    /// only beside the peer's.
+    veth_prefix: Option<String>,
+    mtu: Option<Value>,
 }
+
+/// The peer's defaults (its plugin's `vethPrefix` and `mtu`); the MTU is a VPC's, in bytes.
+pub(crate) const VETH_PREFIX: &str = "eni";
+pub(crate) const MTU_BYTES: u32 = 9001;
+
+/// What the peer's plugin takes for an MTU; anything else is its default.
+const MTU_BOUNDS: std::ops::RangeInclusive<u32> = 576..=MTU_BYTES;
 
 impl NetConf {
     pub(crate) fn parse(input: &[u8]) -> Result<Self, CniError> {
-        let conf: serde_json::Map<String, Value> =
+        let conf: Map<String, Value> =
             serde_json::from_slice(input).map_err(|source| CniError::Decode { source })?;
         let text = |key: &'static str| match conf.get(key) {
             None | Some(Value::Null) => Ok(""),
@@ -81,7 +105,39 @@ impl NetConf {
             network,
             prev_result,
             fixed_addresses: fixed_addresses.cloned(),
+            veth_prefix: conf.get("vethPrefix").and_then(Value::as_str).map(str::to_owned),
+            mtu: conf.get("mtu").cloned(),
+            protocol: conf
+                .into_iter()
+                .filter(|(key, _)| key.starts_with("cni.dev/"))
+                .collect(),
         })
+    }
+
+    /// The first letters of host ends beside the peer's daemon.
+    pub(crate) fn veth_prefix(&self) -> &str {
+        self.veth_prefix.as_deref().unwrap_or(VETH_PREFIX)
+    }
+
+    /// The MTU of pods beside the peer's daemon, which writes it as a string.
+    pub(crate) fn mtu_bytes(&self) -> u32 {
+        let said = match &self.mtu {
+            Some(Value::String(text)) => text.parse().ok(),
+            Some(Value::Number(number)) => number.as_u64().and_then(|number| u32::try_from(number).ok()),
+            Some(_) | None => None,
+        };
+        said.filter(|mtu| MTU_BOUNDS.contains(mtu)).unwrap_or(MTU_BYTES)
+    }
+
+    /// Refuses a verb that the configuration's version does not have.
+    pub(crate) fn must_be_at_least(&self, verb: &'static str, least: Version) -> Result<(), CniError> {
+        if self.version < least {
+            return Err(CniError::VerbNeeds {
+                verb,
+                version: least.text(),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -99,6 +155,7 @@ mod tests {
         NetConf::parse(input.as_bytes()).map_or_else(|error| error.code(), |_| 0)
     }
 
+    /// CNI: CONF-1, CONF-2, CONF-3.
     #[test]
     fn each_fault_has_the_specifications_code() {
         for (input, expected) in [
@@ -111,7 +168,8 @@ mod tests {
             ("[]", 6),
             (r#"{"cniVersion":"0.4.0""#, 6),
             (r#"{"name":"n","type":"t"}"#, 1),
-            (r#"{"cniVersion":"1.1.0","name":"n","type":"t"}"#, 1),
+            (r#"{"cniVersion":"1.1.0","name":"n","type":"t"}"#, 0),
+            (r#"{"cniVersion":"1.2.0","name":"n","type":"t"}"#, 1),
             (r#"{"cniVersion":"0.2.0","name":"n","type":"t"}"#, 1),
             (r#"{"cniVersion":4,"name":"n","type":"t"}"#, 7),
             (r#"{"cniVersion":"0.4.0","type":"t"}"#, 7),

@@ -64,6 +64,9 @@ pub(crate) struct Request {
     pub(crate) interface: Option<IfName>,
     pub(crate) netns: Option<String>,
     pub(crate) pod: Pod,
+    /// `K8S_POD_INFRA_CONTAINER_ID` and `K8S_POD_UID` of CNI_ARGS, for the peer's daemon; empty where not given.
+    pub(crate) infra_container: String,
+    pub(crate) pod_uid: String,
     /// `IP` of CNI_ARGS: a wish for a certain address.
     pub(crate) fixed_address: Option<String>,
     /// `CNI_NETNS_OVERRIDE`: the plugin's own namespace is meant.
@@ -89,6 +92,8 @@ impl Request {
                 interface,
                 netns: value("CNI_NETNS").map(str::to_owned),
                 pod,
+                infra_container: arg(&args, "K8S_POD_INFRA_CONTAINER_ID").to_owned(),
+                pod_uid: arg(&args, "K8S_POD_UID").to_owned(),
                 fixed_address: args.get("IP").map(|wish| (*wish).to_owned()),
                 may_use_own_namespace: matches!(
                     value("CNI_NETNS_OVERRIDE"),
@@ -114,7 +119,7 @@ fn parsed<T: std::str::FromStr<Err = Malformed>>(
     }
 }
 
-/// Keys of CNI_ARGS that Kubernetes runtimes send; the container and uid are known otherwise.
+/// Keys of CNI_ARGS that Kubernetes runtimes send.
 const KNOWN: [&str; 6] = [
     "IP",
     "IgnoreUnknown",
@@ -141,8 +146,12 @@ fn args<'a>(args: &'a str, faults: &mut Vec<String>) -> BTreeMap<&'a str, &'a st
     pairs
 }
 
+fn arg<'a>(pairs: &BTreeMap<&str, &'a str>, key: &str) -> &'a str {
+    pairs.get(key).copied().unwrap_or_default()
+}
+
 fn pod(pairs: &BTreeMap<&str, &str>, faults: &mut Vec<String>) -> Option<Pod> {
-    let get = |key: &str| pairs.get(key).copied().unwrap_or_default();
+    let get = |key| arg(pairs, key);
     let namespace = parsed(
         Some(get("K8S_POD_NAMESPACE")),
         "CNI_ARGS: K8S_POD_NAMESPACE",

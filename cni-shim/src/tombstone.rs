@@ -1,9 +1,10 @@
-//! Releases recorded in files while the daemon is away: a file each, whole or not there, for the daemon to drain.
+//! Releases recorded while the daemon is away: an empty file each, whose name says all, so it is whole or not there.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use hostnet::failpoint::{self, Step};
 use ipamd_core::id::AttachmentKey;
 
 use crate::error::CniError;
@@ -11,7 +12,9 @@ use crate::error::CniError;
 /// Records a release.
 pub(crate) fn write(key: &AttachmentKey) -> Result<(), CniError> {
     let path = path(key);
-    record(&path, key).map_err(|source| CniError::Tombstone { path, source })
+    record(&path).map_err(|source| CniError::Tombstone { path, source })?;
+    failpoint::reach(Step::ReleaseRecorded);
+    Ok(())
 }
 
 /// Whether a release of this attachment waits.
@@ -28,18 +31,12 @@ pub(crate) fn remove(key: &AttachmentKey) -> Result<(), CniError> {
     }
 }
 
-/// Container and interface make the name: both are checked to hold no slash.
 fn path(key: &AttachmentKey) -> PathBuf {
-    Path::new(proto::RELEASED).join(format!("{}+{}+{}", key.network, key.container, key.interface))
+    Path::new(proto::RELEASED).join(proto::tombstone_name(key))
 }
 
-fn record(path: &Path, key: &AttachmentKey) -> io::Result<()> {
+fn record(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(proto::RELEASED)?;
-    // Hidden, and no name of a network begins with a dot: nobody takes it for a release.
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let fresh = path.with_file_name(format!(".{name}.new{}", std::process::id()));
-    let mut file = File::create(&fresh)?;
-    file.write_all(&serde_json::to_vec(key)?)?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, path)
+    File::create(path)?;
+    File::open(proto::RELEASED)?.sync_all()
 }

@@ -15,12 +15,20 @@
 
 use std::path::{Path, PathBuf};
 
+#[path = "golden/beside_the_peer.rs"]
+mod beside_the_peer;
 #[path = "golden/daemon.rs"]
 mod daemon;
+#[path = "golden/node.rs"]
+mod node;
+#[path = "golden/peer.rs"]
+mod peer;
 #[path = "golden/plugin.rs"]
 mod plugin;
 #[path = "golden/sandbox.rs"]
 mod sandbox;
+#[path = "golden/since_1_1_0.rs"]
+mod since_1_1_0;
 #[path = "golden/verbs.rs"]
 mod verbs;
 
@@ -28,6 +36,7 @@ use daemon::Daemon;
 use plugin::{Said, run};
 use sandbox::Pod;
 
+/// CNI: CALL-3, CALL-4, CALL-5.
 #[test]
 fn without_a_daemon_the_plugin_says_what_was_recorded() {
     sandbox::enter("without_a_daemon_the_plugin_says_what_was_recorded", || {
@@ -35,6 +44,7 @@ fn without_a_daemon_the_plugin_says_what_was_recorded() {
     });
 }
 
+/// CNI: CALL-3, CALL-5.
 #[test]
 fn beside_a_daemon_the_plugin_says_what_was_recorded() {
     sandbox::enter("beside_a_daemon_the_plugin_says_what_was_recorded", || {
@@ -107,4 +117,37 @@ fn show(said: &Said) -> String {
         .map(|document| format!("{document:#}\n"))
         .unwrap_or_default();
     format!("exit {}\n{document}", said.code)
+}
+
+/// What the installer puts onto nodes: a runtime that knows the second key takes the highest version of it, an older one
+/// reads only the first.
+///
+/// CNI: CONF-10, VER-1, VER-3, VER-4.
+#[test]
+fn each_version_of_the_shipped_conflist_is_one_that_add_accepts() {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/cni/10-aws.conflist");
+    let list: serde_json::Value = serde_json::from_slice(&std::fs::read(shipped).unwrap()).unwrap();
+    assert_eq!(list["cniVersion"], "0.4.0");
+    let told = run(&[("CNI_COMMAND", "VERSION")], "").result();
+    let told = told["supportedVersions"].as_array().unwrap().clone();
+    let offered = list["cniVersions"].as_array().unwrap();
+    assert!(offered.contains(&list["cniVersion"]) && offered.contains(&"1.1.0".into()));
+    assert!(offered.iter().all(|version| told.contains(version)), "{told:?}");
+    for version in ["0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0", "1.2.0"] {
+        let conf = format!(r#"{{"cniVersion": "{version}", "name": "n", "type": "t"}}"#);
+        let said = run(
+            &[
+                ("CNI_COMMAND", "ADD"),
+                ("CNI_CONTAINERID", "c"),
+                ("CNI_IFNAME", "e"),
+                ("CNI_NETNS", "/none"),
+            ],
+            &conf,
+        );
+        assert_eq!(
+            said.error_code() != 1,
+            told.contains(&version.into()),
+            "{version}"
+        );
+    }
 }

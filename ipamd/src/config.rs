@@ -62,11 +62,13 @@ impl fmt::Display for Faults {
 }
 
 /// Variables with our prefix; any other with it is a fault.
-const OURS: [&str; 4] = [
+const OURS: [&str; 6] = [
     "BERTH_JOURNAL",
     "BERTH_MAX_PODS",
     "BERTH_RELEASE_DWELL_SECONDS",
     "BERTH_SOCKET",
+    "BERTH_STATUS_FAILS_WHEN_FULL",
+    "BERTH_STATUS_GRACE_SECONDS",
 ];
 
 impl Config {
@@ -189,6 +191,9 @@ mod tests {
             ("IP_COOLDOWN_PERIOD", "-1"),
             ("AWS_VPC_ENI_MTU", "100"),
             ("AWS_VPC_K8S_CNI_VETHPREFIX", "eth"),
+            ("NETWORK_POLICY_ENFORCING_MODE", "lax"),
+            ("BERTH_STATUS_GRACE_SECONDS", "a while"),
+            ("BERTH_STATUS_FAILS_WHEN_FULL", "perhaps"),
         ])
         .unwrap_err();
         let named: Vec<&str> = faults.0.iter().map(|fault| fault.variable.as_str()).collect();
@@ -201,6 +206,9 @@ mod tests {
                 "BERTH_MAX_PODS",
                 "IP_COOLDOWN_PERIOD",
                 "BERTH_RELEASE_DWELL_SECONDS",
+                "NETWORK_POLICY_ENFORCING_MODE",
+                "BERTH_STATUS_GRACE_SECONDS",
+                "BERTH_STATUS_FAILS_WHEN_FULL",
             ]
         );
     }

@@ -8,11 +8,13 @@ mod clock;
 mod mend;
 mod message;
 mod record;
+mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ec2::{Connection, Ec2};
+use hostnet::failpoint::{self, Step};
 use ipamd_core::action::{Action, Effect, Fault};
 use ipamd_core::address::AddressCount;
 use ipamd_core::id::AttachmentKey;
@@ -26,6 +28,7 @@ use ipamd_core::plan::report::Report;
 use ipamd_core::plan::{Situation, capacity, plan};
 use ipamd_core::snapshot::Node;
 use netlink::events::Events;
+use proto::absence::Absence;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -36,8 +39,8 @@ use crate::store::Store;
 use crate::{execute, imds, kernel, server, store};
 
 use message::AddReply;
-pub(crate) use message::Message;
 pub use message::Refusal;
+pub(crate) use message::{Checked, Facts, Message};
 use record::Answer;
 
 /// Messages that may wait for the owner; callers wait beyond that, each with its own deadline.
@@ -81,7 +84,8 @@ pub enum Error {
 pub async fn run(config: &Config) -> Result<(), Error> {
     let (store, entries) = Store::open(&config.process.journal)?;
     let (messages, mut inbox) = mpsc::channel(QUEUE);
-    let health = server::serve(&config.process.socket, messages.clone()).await?;
+    let health = server::serve(config, messages.clone()).await?;
+    failpoint::reach(Step::SocketOpen);
     let boot_id = hostnet::sysctl::boot_id()?;
     let present = Present {
         boot_id,
@@ -94,6 +98,7 @@ pub async fn run(config: &Config) -> Result<(), Error> {
     }
     let mut daemon = Daemon::new(config, store, kernel, health, messages.clone());
     daemon.restore(entries, &present).await?;
+    failpoint::reach(Step::Restored);
     let events = Events::open().map_err(Error::Events)?;
     tokio::spawn(kernel::watch(events, messages.clone()));
     tokio::spawn(imds::watch(messages.clone()));
@@ -138,6 +143,9 @@ struct Daemon<'a> {
     kernel_failures: u32,
     seed: u64,
     serving: bool,
+    has_served: bool,
+    /// What STATUS and a restarted daemon know of each other.
+    absence: Absence,
     terminating: bool,
 }
 
@@ -170,6 +178,8 @@ impl<'a> Daemon<'a> {
             // Only jitter hangs on it; no two nodes boot at the same nanosecond.
             seed: u64::try_from(clock::wall().as_nanos() & u128::from(u64::MAX)).unwrap_or_default(),
             serving: false,
+            has_served: false,
+            absence: Absence::default(),
             terminating: false,
         }
     }
@@ -228,15 +238,15 @@ impl<'a> Daemon<'a> {
             Message::Add { request, reply } => self.handle_add(request, reply),
             Message::Del { key, reply } => {
                 let lease = self.ledger.release(&key, &self.config.policy, clock::stamp());
+                self.refuse_deleted();
                 tracing::info!(attachment = %key, known = lease.is_some(), "released");
-                self.answers
-                    .push(Answer::Del(reply, lease.map(|lease| lease.wiring)));
+                self.answers.push(Answer::Del(reply, lease.map(Box::new)));
             }
-            Message::Check { key, reply } => {
-                // Nobody waits for the answer any more if this fails.
-                let _ = reply.send(self.ledger.leases().get(&key).map(|lease| lease.wiring.clone()));
-            }
-            Message::Status { reply } => drop(reply.send(self.why_not_ready())),
+            // Nobody waits for these answers any more if sending fails.
+            Message::Check { key, reply } => drop(reply.send(self.check(&key).await)),
+            Message::Gc { known, reply } => self.handle_gc(&known, reply),
+            Message::Status { reply } => drop(reply.send(self.status(clock::now()))),
+            Message::Facts { reply } => drop(reply.send(self.facts())),
             Message::Explain { reply } => drop(reply.send(self.explain())),
             Message::CallerGone => {}
             Message::Node(node) => self.meet(*node).await,
@@ -298,6 +308,7 @@ impl<'a> Daemon<'a> {
             seed: self.seed,
         };
         self.ledger.handle_outcome(action, outcome, happening);
+        failpoint::reach(Step::OutcomeNoted);
         self.kernel_due = Some(happening.now);
     }
 
@@ -335,6 +346,15 @@ impl<'a> Daemon<'a> {
         });
     }
 
+    /// A DEL takes the requests of its attachment out of the line; they hear so at once.
+    fn refuse_deleted(&mut self) {
+        let line = self.ledger.waiting().iter();
+        let line: BTreeSet<Ticket> = line.map(|waiting| waiting.ticket).collect();
+        for (_, reply) in self.waiting.extract_if(.., |ticket, _| !line.contains(ticket)) {
+            drop(reply.send(Err(Refusal::Deleted)));
+        }
+    }
+
     fn serve(&mut self, now: Moment) {
         let keys: BTreeMap<Ticket, AttachmentKey> = self
             .ledger
@@ -346,18 +366,23 @@ impl<'a> Daemon<'a> {
             let (Some(reply), Some(key)) = (self.waiting.remove(&ticket), keys.get(&ticket).cloned()) else {
                 continue;
             };
-            match outcome {
-                Ok(lease) => {
-                    tracing::info!(pod = %lease.pod, address = %lease.wiring.address, "given after waiting");
-                    self.answers.push(Answer::Add {
-                        reply,
-                        key,
-                        lease: Box::new(lease),
-                        fresh: true,
-                    });
+            let (lease, fresh) = match outcome {
+                Ok(Added::Given(lease)) => (Box::new(lease), true),
+                Ok(Added::Again(lease)) => (Box::new(lease), false),
+                // It did not leave the line.
+                Ok(Added::Queued(_)) => continue,
+                Err(refusal) => {
+                    drop(reply.send(Err(refusal.into())));
+                    continue;
                 }
-                Err(refusal) => drop(reply.send(Err(refusal.into()))),
-            }
+            };
+            tracing::info!(pod = %lease.pod, address = %lease.wiring.address, "given after waiting");
+            self.answers.push(Answer::Add {
+                reply,
+                key,
+                lease,
+                fresh,
+            });
         }
     }
 
@@ -397,72 +422,21 @@ impl<'a> Daemon<'a> {
             );
             return;
         }
+        failpoint::reach(Step::CallIntended);
         tracing::info!(%action, "begins");
         self.kernel_due = Some(clock::now());
         let messages = self.messages.clone();
         tokio::spawn(async move {
             let outcome = execute::execute(&ec2, &action, clock::now()).await;
+            failpoint::reach(Step::CallReturned);
             // The owner has ended if this fails; the next daemon reads what happened.
             let _ = messages.send(Message::Outcome { action, outcome }).await;
         });
     }
-
-    async fn tell_health(&mut self, now: Moment) {
-        let serving = self.why_not_ready().is_none() && (self.serving || self.ledger.has_free(now));
-        if serving != self.serving {
-            self.serving = serving;
-            tracing::info!(serving, "health");
-            self.health.set(serving).await;
-        }
-    }
-
-    /// Why an ADD could not be served even were there a free address, with the next step.
-    fn why_not_ready(&self) -> Option<String> {
-        let served = self
-            .ledger
-            .enis()
-            .values()
-            .any(|record| !record.served.is_empty());
-        match self.ledger.node() {
-            None => Some("instance metadata has not been read yet; see the log of ipamd".to_owned()),
-            Some(node) if self.limits.is_none() => Some(format!(
-                "the limits of {} are not known; upgrade Berth",
-                node.instance_type
-            )),
-            Some(_) if self.trouble.is_some() => self.trouble.clone(),
-            Some(_) if !served => {
-                let reason = self.report.to_string().replace('\n', " ");
-                Some(format!("no address is ready yet. {reason}"))
-            }
-            Some(_) => None,
-        }
-    }
-
-    fn explain(&self) -> String {
-        let state = self
-            .why_not_ready()
-            .unwrap_or_else(|| "Pods can be served.".to_owned());
-        let enis = self.ledger.enis().values().map(|record| {
-            let place = record.place().map_or("detached".to_owned(), |place| {
-                format!("device {}", place.device_index)
-            });
-            let (served, held) = (record.served.len(), record.seen.blocks.len());
-            format!(
-                "{} ({place}): {} pods, {served} of {held} blocks served.",
-                record.seen.id,
-                self.ledger.leases_on(&record.seen.id)
-            )
-        });
-        std::iter::once(state)
-            .chain(enis)
-            .chain([self.report.to_string()])
-            .collect::<Vec<_>>()
-            .join("\n")
-    }
 }
 
 /// An error with all its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use hostnet::failpoint::{self, Step};
 use hostnet::nat::Nat;
 use hostnet::{Error, Routing};
 use ipamd_core::net::diff::{NetOp, diff};
 use ipamd_core::net::eni::Wanted;
-use ipamd_core::net::{NetState, TableId, Via};
+use ipamd_core::net::{NetState, Route, TableId, Via};
 use ipamd_core::policy::Policy;
 use ipamd_core::snapshot::Node;
 use netlink::events::{Changed, Events};
@@ -87,13 +88,7 @@ impl Kernel {
         policy: &Policy,
         node: &Node,
     ) -> Result<Pass, Error> {
-        let tables = wanted
-            .enis
-            .iter()
-            .filter(|eni| eni.mark.is_some())
-            .map(|eni| eni.place.table());
-        let tables: BTreeSet<TableId> = tables.chain([TableId::PODS]).collect();
-        let seen = hostnet::observe::observe(&self.routing, &tables).await?;
+        let seen = self.look(wanted).await?;
         let ops = diff(wanted, &seen);
         let mut refusals = Refusals::default();
         for op in &ops {
@@ -101,11 +96,15 @@ impl Kernel {
             if let Err(error) = hostnet::apply::apply(&self.routing, *op).await {
                 refusals.note(*op, error);
             }
+            failpoint::reach(Step::KernelChanged);
         }
         let mut changes = ops.len();
         let firewall = wanted.firewall(&seen, policy, node);
-        if let Some(firewall) = &firewall {
-            changes += usize::from(self.nat.load(firewall)?);
+        if let Some(firewall) = &firewall
+            && self.nat.load(firewall)?
+        {
+            failpoint::reach(Step::FirewallLoaded);
+            changes += 1;
         }
         // Without the table pods on secondary ENIs are cut off, so then nothing new is served.
         let served = match firewall {
@@ -124,6 +123,42 @@ impl Kernel {
         })
     }
 
+    /// What every pod needs and the node lacks, a sentence each. Changes nothing.
+    pub(crate) async fn problems(
+        &mut self,
+        wanted: &Wanted,
+        policy: &Policy,
+        node: &Node,
+    ) -> Result<Vec<String>, Error> {
+        let seen = self.look(wanted).await?;
+        let mut problems: Vec<String> = diff(wanted, &seen)
+            .into_iter()
+            .filter(|op| is_everybodys(*op))
+            .map(|op| format!("the node's network still needs {op}"))
+            .collect();
+        problems.extend(
+            wanted
+                .without_device(&seen)
+                .map(|eni| format!("the device of {} is missing", eni.id)),
+        );
+        if let Some(firewall) = wanted.firewall(&seen, policy, node)
+            && self.nat.differs(&firewall)?
+        {
+            problems.push("the nftables table berth does not hold what it should".to_owned());
+        }
+        Ok(problems)
+    }
+
+    async fn look(&self, wanted: &Wanted) -> Result<NetState, Error> {
+        let tables = wanted
+            .enis
+            .iter()
+            .filter(|eni| eni.mark.is_some())
+            .map(|eni| eni.place.table());
+        let tables: BTreeSet<TableId> = tables.chain([TableId::PODS]).collect();
+        hostnet::observe::observe(&self.routing, &tables).await
+    }
+
     /// Looks whether somebody changed our nftables table.
     pub(crate) fn handle_firewall_change(&mut self) -> Result<(), Error> {
         self.nat.handle_change()
@@ -132,6 +167,21 @@ impl Kernel {
     /// Deletes what DELs left for dead.
     pub(crate) async fn reap(&self) -> Result<(), Error> {
         hostnet::pod::reap(&self.routing).await
+    }
+}
+
+/// Whether all pods need it: not what only waits to be removed, nor the route to one of them.
+fn is_everybodys(op: NetOp) -> bool {
+    match op {
+        NetOp::SetRoute(Route { table, via, .. }) => {
+            table != TableId::PODS || !matches!(via, Via::Link { .. })
+        }
+        NetOp::RemoveAddress { .. } | NetOp::RemoveRoute(_) | NetOp::RemoveRule(_) => false,
+        NetOp::SetMtu { .. }
+        | NetOp::SetReversePath { .. }
+        | NetOp::SetUp { .. }
+        | NetOp::AddAddress { .. }
+        | NetOp::AddRule(_) => true,
     }
 }
 

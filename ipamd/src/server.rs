@@ -2,9 +2,11 @@
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::unistd::Uid;
+use proto::peer::cni_backend_server::CniBackendServer;
+use proto::peer::config_server_backend_server::ConfigServerBackendServer;
 use proto::v1::ipam_server::IpamServer;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -13,9 +15,12 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use crate::config::Config;
 use crate::daemon::Message;
 
+mod ask;
 mod ours;
+mod peer;
 
 /// The name under which the peer's probe asks for health, beside the empty one.
 const HEALTH_NAMES: [&str; 2] = ["", "grpc.health.v1.aws-node"];
@@ -55,7 +60,8 @@ impl Health {
 
 /// Opens the socket and serves it in the background, not serving pods at first. A socket that is there already is a dead
 /// daemon's: the journal's lock keeps a living one out.
-pub(crate) async fn serve(path: &Path, messages: mpsc::Sender<Message>) -> Result<Health, Error> {
+pub(crate) async fn serve(config: &Config, messages: mpsc::Sender<Message>) -> Result<Health, Error> {
+    let path = config.process.socket.as_path();
     let words = |attempt| {
         move |source| Error::Socket {
             attempt,
@@ -76,9 +82,14 @@ pub(crate) async fn serve(path: &Path, messages: mpsc::Sender<Message>) -> Resul
     let (reporter, health) = tonic_health::server::health_reporter();
     let handle = Health(reporter);
     handle.set(false).await;
+    let owner = ask::Owner::new(messages);
+    let mode = &config.process.network_policy_mode;
+    let theirs = peer::Service::new(owner.clone(), mode.clone(), config.policy.snat.clone());
     let router = tonic::transport::Server::builder()
         .add_service(health)
-        .add_service(IpamServer::new(ours::Service::new(messages)));
+        .add_service(IpamServer::new(ours::Service::new(owner, mode.clone())))
+        .add_service(CniBackendServer::new(theirs.clone()))
+        .add_service(ConfigServerBackendServer::new(theirs));
     let incoming =
         UnixListenerStream::new(listener).filter(|stream| stream.as_ref().map_or(true, is_trusted));
     tokio::spawn(async move {

@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use hostnet::failpoint::{self, Step};
 use ipamd_core::ledger::journal::{self, Entry, NotEncoded};
 use nix::fcntl::{Flock, FlockArg};
 
@@ -116,7 +117,9 @@ impl Store {
         self.file
             .write_all(&self.pending)
             .map_err(io("append to", &self.path))?;
+        failpoint::reach(Step::JournalWritten);
         self.file.sync_data().map_err(io("sync", &self.path))?;
+        failpoint::reach(Step::JournalSynced);
         self.whole_bytes += self.pending.len() as u64;
         self.entries += entries.len();
         self.pending.clear();
@@ -144,7 +147,9 @@ impl Store {
         let mut file = File::create(&fresh).map_err(io("create", &fresh))?;
         file.write_all(&bytes).map_err(io("write", &fresh))?;
         file.sync_all().map_err(io("sync", &fresh))?;
+        failpoint::reach(Step::CompactWritten);
         std::fs::rename(&fresh, &self.path).map_err(io("rename to", &self.path))?;
+        failpoint::reach(Step::CompactRenamed);
         // From here on the fresh file is the journal, whatever becomes of the sync.
         self.file = file;
         self.whole_bytes = bytes.len() as u64;

@@ -25,7 +25,7 @@ impl Tombstone {
     }
 }
 
-/// Every release that waits. A file that cannot be read as one is left and named.
+/// Every release that waits. A file whose name is none is left and named.
 pub(crate) fn read(folder: &Path) -> Vec<Tombstone> {
     let files = match std::fs::read_dir(folder) {
         Ok(files) => files,
@@ -35,27 +35,15 @@ pub(crate) fn read(folder: &Path) -> Vec<Tombstone> {
             return Vec::new();
         }
     };
-    files
-        .flatten()
-        .map(|file| file.path())
-        .filter(|path| is_whole(path))
-        .filter_map(read_one)
-        .collect()
-}
-
-/// The shim writes under a name with a leading dot first and renames.
-fn is_whole(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| !name.to_string_lossy().starts_with('.'))
+    files.flatten().filter_map(|file| read_one(file.path())).collect()
 }
 
 fn read_one(path: PathBuf) -> Option<Tombstone> {
-    let read = std::fs::read(&path).map_err(|error| error.to_string());
-    match read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string())) {
-        Ok(key) => Some(Tombstone { key, path }),
-        Err(error) => {
-            tracing::warn!(path = %path.display(), error, "recorded release cannot be read");
-            None
-        }
+    let key = path
+        .file_name()
+        .and_then(|name| proto::tombstone_key(name.to_str()?));
+    if key.is_none() {
+        tracing::warn!(path = %path.display(), "recorded release cannot be read");
     }
+    Some(Tombstone { key: key?, path })
 }

@@ -1,11 +1,16 @@
 //! Wire to core and back. A message that lacks or mangles something is refused by the field's name.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use ipamd_core::address::Mac;
 use ipamd_core::id::{AttachmentKey, Malformed, Pod};
-use ipamd_core::net::TableId;
+use ipamd_core::ledger::stale::Known;
+use ipamd_core::moment::Moment;
 use ipamd_core::net::pod::PodWiring;
+use ipamd_core::net::{Rule, TableId};
+
+use ipnet::Ipv4Net;
 
 use crate::v1;
 
@@ -35,6 +40,14 @@ pub enum ConvertError {
         wanted: usize,
         /// How many it has.
         found: usize,
+    },
+    /// A field holds no CIDR.
+    #[error("the field {field} is {found:?}, not an IPv4 CIDR")]
+    Cidr {
+        /// Its name.
+        field: &'static str,
+        /// What it holds.
+        found: String,
     },
 }
 
@@ -82,6 +95,22 @@ impl From<&AttachmentKey> for v1::Attachment {
     }
 }
 
+/// What a runtime says of one network.
+///
+/// # Errors
+/// When a name cannot be one.
+pub fn known(wire: v1::GcRequest) -> Result<Known, ConvertError> {
+    Ok(Known {
+        network: wire.network.parse().map_err(malformed("network"))?,
+        valid: wire
+            .valid
+            .into_iter()
+            .map(AttachmentKey::try_from)
+            .collect::<Result<_, _>>()?,
+        as_of: Moment(Duration::from_nanos(wire.as_of_nanos)),
+    })
+}
+
 impl TryFrom<v1::Pod> for Pod {
     type Error = ConvertError;
 
@@ -115,7 +144,11 @@ impl TryFrom<v1::Wiring> for PodWiring {
             address: address("wiring.address", &wire.address)?,
             gateway: address("wiring.gateway", &wire.gateway)?,
             table: TableId(wire.table),
-            node_address: address("wiring.node_address", &wire.node_address)?,
+            node_address: match wire.node_address.as_slice() {
+                [] => None,
+                octets => Some(address("wiring.node_address", octets)?),
+            },
+            rules: wire.rules.into_iter().map(rule).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -131,7 +164,43 @@ impl From<&PodWiring> for v1::Wiring {
             address: wiring.address.octets().to_vec(),
             gateway: wiring.gateway.octets().to_vec(),
             table: wiring.table.0,
-            node_address: wiring.node_address.octets().to_vec(),
+            node_address: wiring
+                .node_address
+                .map(|address| address.octets().to_vec())
+                .unwrap_or_default(),
+            rules: wiring.rules.iter().map(v1::Rule::from).collect(),
+        }
+    }
+}
+
+fn rule(wire: v1::Rule) -> Result<Rule, ConvertError> {
+    Ok(Rule {
+        priority: wire.priority,
+        from: cidr("wiring.rules.from", wire.from)?,
+        to: cidr("wiring.rules.to", wire.to)?,
+        mark: None,
+        table: TableId(wire.table),
+    })
+}
+
+fn cidr(field: &'static str, text: String) -> Result<Option<Ipv4Net>, ConvertError> {
+    match text.as_str() {
+        "" => Ok(None),
+        cidr => cidr
+            .parse()
+            .map(Some)
+            .map_err(|_| ConvertError::Cidr { field, found: text }),
+    }
+}
+
+impl From<&Rule> for v1::Rule {
+    fn from(rule: &Rule) -> Self {
+        let text = |cidr: Option<Ipv4Net>| cidr.map(|cidr| cidr.to_string()).unwrap_or_default();
+        Self {
+            priority: rule.priority,
+            from: text(rule.from),
+            to: text(rule.to),
+            table: rule.table.0,
         }
     }
 }
@@ -150,7 +219,14 @@ mod tests {
             address: Ipv4Addr::new(10, 0, 1, 30),
             gateway: Ipv4Addr::new(169, 254, 1, 1),
             table: TableId::PODS,
-            node_address: Ipv4Addr::new(10, 0, 1, 10),
+            node_address: Some(Ipv4Addr::new(10, 0, 1, 10)),
+            rules: vec![Rule {
+                priority: 1536,
+                from: Some("10.0.1.30/32".parse().unwrap()),
+                to: None,
+                mark: None,
+                table: TableId(2),
+            }],
         }
     }
 

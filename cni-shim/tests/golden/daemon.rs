@@ -26,6 +26,16 @@ pub(crate) enum Answer {
     Wiring(PodWiring),
     /// Nothing is on record.
     Nothing,
+    /// This wiring, and the policy agent must be told in this mode.
+    Policed(PodWiring, &'static str),
+    /// This is stale.
+    Stale(Vec<PodWiring>),
+    /// This wiring, and that is wrong with the node.
+    Problem(PodWiring, &'static str),
+    /// Pods can be served.
+    Ready,
+    /// No pod can be served, for this reason; pods that are there may suffer.
+    NotReady(&'static str, bool),
     /// No, with a stable code and the next step.
     Refusal(Code, u32, &'static str, &'static str),
 }
@@ -118,7 +128,7 @@ pub(crate) fn wiring_of(container: &str, address: Ipv4Addr) -> PodWiring {
     let facts = WiringFacts {
         veth_prefix: "eni",
         mtu_bytes: 9001,
-        node_address: NODE,
+        node_address: Some(NODE),
     };
     pod::wiring(&key, &pod, address, facts).unwrap()
 }
@@ -144,9 +154,28 @@ async fn give_the_node_its_address() {
     }
 }
 
+/// An answer that is a refusal, as the daemon says it.
+fn refused(answer: &Answer) -> Result<(), Status> {
+    let Answer::Refusal(kind, code, reason, next) = answer else {
+        return Ok(());
+    };
+    let mut status = Status::new(*kind, *reason);
+    let metadata = status.metadata_mut();
+    metadata.insert(proto::CODE, MetadataValue::from(*code));
+    metadata.insert(proto::NEXT_STEP, MetadataValue::from_static(next));
+    Err(status)
+}
+
 struct Service(Arc<Mutex<Heart>>);
 
 impl Service {
+    fn mode(&self) -> String {
+        match &self.0.lock().unwrap().answer {
+            Answer::Policed(_, mode) => (*mode).to_owned(),
+            _ => String::new(),
+        }
+    }
+
     fn answer(&self, verb: &str, attachment: Option<v1::Attachment>) -> Result<Option<v1::Wiring>, Status> {
         let mut heart = self.0.lock().unwrap();
         let attachment = attachment.unwrap_or_default();
@@ -155,15 +184,10 @@ impl Service {
             attachment.network, attachment.container_id, attachment.interface
         ));
         match &heart.answer {
-            Answer::Wiring(wiring) => Ok(Some(wiring.into())),
-            Answer::Nothing => Ok(None),
-            Answer::Refusal(kind, code, reason, next) => {
-                let mut status = Status::new(*kind, *reason);
-                let metadata = status.metadata_mut();
-                metadata.insert(proto::CODE, MetadataValue::from(*code));
-                metadata.insert(proto::NEXT_STEP, MetadataValue::from_static(next));
-                Err(status)
+            Answer::Wiring(wiring) | Answer::Policed(wiring, _) | Answer::Problem(wiring, _) => {
+                Ok(Some(wiring.into()))
             }
+            refusal => refused(refusal).map(|()| None),
         }
     }
 }
@@ -172,21 +196,66 @@ impl Service {
 impl Ipam for Service {
     async fn add(&self, request: Request<v1::AddRequest>) -> Result<Response<v1::AddReply>, Status> {
         let wiring = self.answer("add", request.into_inner().attachment)?;
-        Ok(Response::new(v1::AddReply { wiring }))
+        Ok(Response::new(v1::AddReply {
+            wiring,
+            network_policy_mode: self.mode(),
+        }))
     }
 
     async fn del(&self, request: Request<v1::DelRequest>) -> Result<Response<v1::DelReply>, Status> {
         let wiring = self.answer("del", request.into_inner().attachment)?;
-        Ok(Response::new(v1::DelReply { wiring }))
+        Ok(Response::new(v1::DelReply {
+            wiring,
+            network_policy_mode: self.mode(),
+        }))
     }
 
     async fn check(&self, request: Request<v1::CheckRequest>) -> Result<Response<v1::CheckReply>, Status> {
         let wiring = self.answer("check", request.into_inner().attachment)?;
-        Ok(Response::new(v1::CheckReply { wiring }))
+        let problems = match &self.0.lock().unwrap().answer {
+            Answer::Problem(_, problem) => vec![(*problem).to_owned()],
+            _ => Vec::new(),
+        };
+        Ok(Response::new(v1::CheckReply { wiring, problems }))
+    }
+
+    async fn gc(&self, request: Request<v1::GcRequest>) -> Result<Response<v1::GcReply>, Status> {
+        let request = request.into_inner();
+        let mut heart = self.0.lock().unwrap();
+        let valid: Vec<String> = request
+            .valid
+            .into_iter()
+            .map(|valid| valid.container_id)
+            .collect();
+        heart
+            .asked
+            .push(format!("gc {} [{}]", request.network, valid.join(" ")));
+        assert_ne!(request.as_of_nanos, 0);
+        refused(&heart.answer)?;
+        let stale = match &heart.answer {
+            Answer::Stale(stale) => stale.clone(),
+            _ => Vec::new(),
+        };
+        let stale = stale.iter().map(|wiring| v1::Stale {
+            attachment: None,
+            wiring: Some(wiring.into()),
+        });
+        Ok(Response::new(v1::GcReply {
+            stale: stale.collect(),
+        }))
     }
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
-        Err(Status::unimplemented("not part of these tests"))
+        self.answer("status", None)?;
+        let (reason, impaired) = match &self.0.lock().unwrap().answer {
+            Answer::NotReady(reason, impaired) => (*reason, *impaired),
+            _ => ("", false),
+        };
+        Ok(Response::new(v1::StatusReply {
+            ready: reason.is_empty(),
+            reason: reason.to_owned(),
+            impaired,
+        }))
     }
 
     async fn explain(&self, _: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainReply>, Status> {

@@ -48,6 +48,10 @@ fn hide_run() {
 
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 fn enter_as_root_of_a_user_namespace(test: &str) {
+    // The runner names tests without the crate.
+    let test = test
+        .strip_prefix(concat!(env!("CARGO_CRATE_NAME"), "::"))
+        .unwrap_or(test);
     let rerun = std::env::var_os(INSIDE).is_none().then(|| {
         Command::new("unshare")
             .args(["--user", "--map-root-user"])
@@ -105,3 +109,15 @@ impl Drop for Pod {
         std::fs::remove_file(&self.path).unwrap();
     }
 }
+
+/// Defines tests that run in namespaces of their own.
+macro_rules! in_sandbox {
+    ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {$(
+        $(#[$meta])*
+        #[test]
+        fn $name() {
+            $crate::sandbox::enter(concat!(module_path!(), "::", stringify!($name)), || $body);
+        }
+    )*};
+}
+pub(crate) use in_sandbox;

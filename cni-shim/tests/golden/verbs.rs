@@ -4,26 +4,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Stdio;
 
-use ipamd_core::net::pod::{DOOMED_GROUP, PodWiring};
+use ipamd_core::net::pod::PodWiring;
 use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::daemon::{Answer, Daemon, block_on, wiring, wiring_of};
-use crate::plugin::{Said, finish, plugin, run, said};
-use crate::sandbox::{self, Pod};
-
-/// Defines tests that run in namespaces of their own.
-macro_rules! in_sandbox {
-    ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {$(
-        $(#[$meta])*
-        #[test]
-        fn $name() {
-            sandbox::enter(concat!("verbs::", stringify!($name)), || $body);
-        }
-    )*};
-}
+use crate::node::{cni, conf, devices, environment, recorded};
+use crate::plugin::{finish, plugin, said};
+use crate::sandbox::{Pod, in_sandbox};
 
 in_sandbox! {
+    /// CNI: ADD-1, ADD-6, CHK-7, CHK-9.
     fn an_add_is_repeatable_and_every_address_of_the_result_is_there() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let first = cni("ADD", &pod, &json!({})).result();
@@ -32,6 +23,7 @@ in_sandbox! {
         assert!(cni("CHECK", &pod, &json!({"prevResult": first})).succeeded_silently());
     }
 
+    /// CNI: ADD-11, CALL-4.
     fn a_refusal_keeps_its_code_and_next_step() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         for (kind, code) in [(Code::Unavailable, 11), (Code::FailedPrecondition, 103)] {
@@ -45,15 +37,17 @@ in_sandbox! {
         }
     }
 
+    /// CNI: ADD-10.
     fn what_cannot_be_wired_is_given_back() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
-        daemon.will_answer(Answer::Wiring(PodWiring { node_address: [192, 0, 2, 1].into(), ..wiring() }));
+        daemon.will_answer(Answer::Wiring(PodWiring { node_address: Some([192, 0, 2, 1].into()), ..wiring() }));
         let said = cni("ADD", &pod, &json!({}));
         assert_eq!((said.code, said.error_code()), (1, 120), "{said:?}");
         assert_eq!(daemon.was_asked(), ["add aws-cni/c1/eth0", "del aws-cni/c1/eth0"]);
         assert_eq!(devices(), ["lo"]);
     }
 
+    /// CNI: ADD-2, ADD-10.
     fn an_interface_of_somebody_elses_is_refused_and_the_address_given_back() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let theirs = PodWiring {
@@ -85,9 +79,10 @@ in_sandbox! {
         let daemon = Daemon::serve();
         cni("ADD", &pod, &json!({})).result();
         assert_eq!(daemon.was_asked(), ["del aws-cni/c1/eth0", "add aws-cni/c1/eth0"]);
-        assert_eq!(recorded(), Vec::<Value>::new());
+        assert_eq!(recorded(), Vec::<String>::new());
     }
 
+    /// CNI: DEL-1, DEL-3, DEL-4, DEL-5.
     fn a_del_takes_away_what_is_on_record_and_may_be_repeated() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         cni("ADD", &pod, &json!({})).result();
@@ -96,9 +91,19 @@ in_sandbox! {
             assert_eq!(devices(), ["gone*", "lo"]);
         }
         assert_eq!(daemon.was_asked().len(), 3);
-        assert_eq!(recorded(), Vec::<Value>::new());
+        assert_eq!(recorded(), Vec::<String>::new());
     }
 
+    /// CNI: ADD-1, DEL-1.
+    fn a_namespace_may_be_used_again_after_a_del() {
+        let (_daemon, pod) = (Daemon::serve(), Pod::new());
+        let first = cni("ADD", &pod, &json!({})).result();
+        assert!(cni("DEL", &pod, &json!({})).succeeded_silently());
+        assert_eq!(cni("ADD", &pod, &json!({})).result(), first);
+        assert_eq!(devices(), ["eni*", "lo"]);
+    }
+
+    /// CNI: DEL-2, DEL-4.
     fn a_del_without_record_goes_by_the_previous_result_or_leaves_the_device_to_its_namespace() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let result = cni("ADD", &pod, &json!({})).result();
@@ -111,6 +116,7 @@ in_sandbox! {
         assert_eq!(devices(), ["gone*", "lo"]);
     }
 
+    /// CNI: DEL-8, DEL-3.
     fn a_del_without_a_daemon_takes_the_network_away_and_records_the_release() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let result = cni("ADD", &pod, &json!({})).result();
@@ -119,9 +125,10 @@ in_sandbox! {
             assert!(cni("DEL", &pod, &json!({"prevResult": result})).succeeded_silently());
         }
         assert_eq!(devices(), ["gone*", "lo"]);
-        assert_eq!(recorded(), [json!({"container": "c1", "interface": "eth0", "network": "aws-cni"})]);
+        assert_eq!(recorded(), ["aws-cni+c1+eth0"]);
     }
 
+    /// CNI: DEL-8.
     fn a_del_that_the_daemon_cannot_record_is_recorded_for_later() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         daemon.will_answer(Answer::Refusal(Code::Unavailable, 105, "the journal cannot be written", "mend the disk"));
@@ -129,6 +136,7 @@ in_sandbox! {
         assert_eq!(recorded().len(), 1);
     }
 
+    /// CNI: DEL-7.
     fn a_del_of_an_old_container_harms_no_younger_pod_of_the_same_name() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let old = cni("ADD", &pod, &json!({})).result();
@@ -142,6 +150,7 @@ in_sandbox! {
         assert_eq!(block_on(hostnet::pod::check::check(Path::new(again.path()), &younger)).unwrap(), []);
     }
 
+    /// CNI: DEL-7, CHN-2.
     fn a_del_leaves_the_devices_of_the_plugins_before_us_alone() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let before = Pod::at("/run/netns/before");
@@ -160,6 +169,7 @@ in_sandbox! {
         assert_eq!(devices(), ["cni0", "gone*", "lo"]);
     }
 
+    /// CNI: CHK-3, CHK-4, CHK-9.
     fn a_check_names_what_differs() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let result = cni("ADD", &pod, &json!({})).result();
@@ -177,6 +187,7 @@ in_sandbox! {
         assert_eq!(devices(), ["eni*", "lo"], "a CHECK changes nothing");
     }
 
+    /// CNI: CHK-6.
     fn a_check_allows_what_later_plugins_changed_and_said() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let tuned = PodWiring { pod_mac: "02:00:00:00:00:09".parse().unwrap(), ..wiring() };
@@ -198,6 +209,7 @@ in_sandbox! {
         assert!(!differences(&result).contains("route to"));
     }
 
+    /// CNI: CALL-2.
     fn input_that_cannot_be_read_is_code_5() {
         let pod = Pod::new();
         let mut plugin = plugin();
@@ -207,6 +219,7 @@ in_sandbox! {
         assert_eq!(said(plugin.output().unwrap()).error_code(), 5);
     }
 
+    /// CNI: CALL-13, CALL-7.
     fn variables_that_are_no_text_are_ignored_unless_they_are_ours() {
         let pod = Pod::new();
         let garbage = std::ffi::OsStr::from_bytes(b"\xff\xfe");
@@ -218,55 +231,4 @@ in_sandbox! {
         assert_eq!(with("LESSOPEN").error_code(), 11);
         assert_eq!(with("CNI_CONTAINERID").error_code(), 4);
     }
-}
-
-fn cni(verb: &str, pod: &Pod, extra: &Value) -> Said {
-    let said = run(&environment(verb, pod), &conf(extra));
-    assert!(said.is_at_most_one_document(), "{said:?}");
-    assert_eq!(said.errors, "", "nothing on standard error");
-    said
-}
-
-fn environment<'a>(verb: &'a str, pod: &'a Pod) -> [(&'static str, &'a str); 5] {
-    [
-        ("CNI_COMMAND", verb),
-        ("CNI_CONTAINERID", "c1"),
-        ("CNI_IFNAME", "eth0"),
-        ("CNI_NETNS", pod.path()),
-        (
-            "CNI_ARGS",
-            "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0",
-        ),
-    ]
-}
-
-/// The configuration with these keys more.
-fn conf(extra: &Value) -> String {
-    let mut conf = json!({"cniVersion": "0.4.0", "name": "aws-cni", "type": "aws-cni"});
-    let more = extra.as_object().unwrap().clone();
-    conf.as_object_mut().unwrap().extend(more);
-    conf.to_string()
-}
-
-/// The node's devices, sorted; pods' without their hash, those that wait to be reaped without their number.
-fn devices() -> Vec<String> {
-    let links = block_on(async { hostnet::Routing::open().unwrap().links().await.unwrap() });
-    let shown = links.into_iter().map(|link| match link.group {
-        DOOMED_GROUP => "gone*".to_owned(),
-        _ if link.name.starts_with("eni") => "eni*".to_owned(),
-        _ => link.name,
-    });
-    let mut names: Vec<String> = shown.collect();
-    names.sort();
-    names
-}
-
-/// The releases that wait in files.
-fn recorded() -> Vec<Value> {
-    let Ok(files) = std::fs::read_dir(proto::RELEASED) else {
-        return Vec::new();
-    };
-    let read =
-        |file: std::fs::DirEntry| serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap();
-    files.map(|file| read(file.unwrap())).collect()
 }

@@ -26,6 +26,7 @@ use crate::snapshot::{Node, Owner, SeenAttachment, SeenEni};
 pub mod cooldown;
 pub mod journal;
 pub mod outcome;
+pub mod stale;
 pub mod waiting;
 
 use cooldown::Cooldown;
@@ -40,6 +41,8 @@ pub struct Ledger {
     intents: BTreeMap<IntentId, Intent>,
     leases: BTreeMap<AttachmentKey, Lease>,
     holders: BTreeMap<Ipv4Addr, AttachmentKey>,
+    /// When this daemon gave a lease; one from the journal is older than any list of a runtime.
+    given: BTreeMap<AttachmentKey, Moment>,
     cooldown: Cooldown,
     waiting: Waiting,
     in_flight: BTreeMap<Subject, Action>,
@@ -277,7 +280,7 @@ impl Ledger {
         // Nobody overtakes those who wait.
         let free = self.free(now).next().filter(|_| self.waiting.is_empty());
         if let Some((eni, address)) = free {
-            return self.give(request, eni, address, policy).map(Added::Given);
+            return self.give(request, eni, address, policy, now).map(Added::Given);
         }
         let bound = usize::try_from(capacity.0).unwrap_or(usize::MAX).max(1);
         if self.waiting.len() >= bound {
@@ -288,8 +291,9 @@ impl Ledger {
         Ok(Added::Queued(self.waiting.push(request, now)))
     }
 
-    /// Gives addresses to those that wait, first come first served.
-    pub fn serve(&mut self, policy: &Policy, now: Moment) -> Vec<(Ticket, Result<Lease, NotAdded>)> {
+    /// Gives addresses to those that wait, first come first served. Several requests of one attachment are answered
+    /// together: the first is given the address, the others have it again.
+    pub fn serve(&mut self, policy: &Policy, now: Moment) -> Vec<(Ticket, Result<Added, NotAdded>)> {
         let mut served = Vec::new();
         while !self.waiting.is_empty() {
             let Some((eni, address)) = self.free(now).next() else {
@@ -298,11 +302,13 @@ impl Ledger {
             let Some(WaitingAdd { ticket, request, .. }) = self.waiting.pop() else {
                 break;
             };
-            let lease = match self.leases.get(&request.key) {
-                Some(lease) => Ok(lease.clone()),
-                None => self.give(request, eni, address, policy),
-            };
-            served.push((ticket, lease));
+            let key = request.key.clone();
+            let lease = self.give(request, eni, address, policy, now);
+            if let Ok(lease) = &lease {
+                let others = self.waiting.take(&key).into_iter();
+                served.extend(others.map(|other| (other.ticket, Ok(Added::Again(lease.clone())))));
+            }
+            served.push((ticket, lease.map(Added::Given)));
         }
         served
     }
@@ -316,6 +322,7 @@ impl Ledger {
     pub fn release(&mut self, key: &AttachmentKey, policy: &Policy, at: Stamp) -> Option<Lease> {
         self.waiting.forget(key);
         let lease = self.leases.remove(key)?;
+        self.given.remove(key);
         let address = lease.wiring.address;
         self.holders.remove(&address);
         self.cooldown.insert(address, at, policy.cooldown);
@@ -379,12 +386,13 @@ impl Ledger {
         eni: EniId,
         address: Ipv4Addr,
         policy: &Policy,
+        now: Moment,
     ) -> Result<Lease, NotAdded> {
         let node = self.node.as_ref().ok_or(NotAdded::NodeUnknown)?;
         let facts = WiringFacts {
             veth_prefix: &policy.devices.veth_prefix,
             mtu_bytes: policy.devices.pod_mtu_bytes,
-            node_address: node.primary_ip,
+            node_address: Some(node.primary_ip),
         };
         let wiring = wiring(&request.key, &request.pod, address, facts).map_err(NotAdded::Name)?;
         let lease = Lease {
@@ -397,6 +405,7 @@ impl Ledger {
             key: request.key.clone(),
             lease: lease.clone(),
         });
+        self.given.insert(request.key.clone(), now);
         self.insert_lease(request.key, lease.clone());
         Ok(lease)
     }

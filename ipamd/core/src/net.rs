@@ -81,7 +81,7 @@ pub const MARK_SECONDARY_MASK: u32 = 0x7f;
 pub const MARK_MASK: u32 = MARK_PRIMARY | MARK_SECONDARY_MASK;
 
 /// A policy rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Rule {
     /// Lower is asked first.
     pub priority: u32,

@@ -67,7 +67,7 @@ fn is_removal(op: NetOp) -> bool {
     )
 }
 
-fn kernel_rule(rule: &Rule) -> netlink::Rule {
+pub(crate) fn kernel_rule(rule: &Rule) -> netlink::Rule {
     let mut wanted = netlink::Rule::new(Family::V4, rule.priority, rule.table.0);
     wanted.from = rule.from.map(IpNet::V4);
     wanted.to = rule.to.map(IpNet::V4);

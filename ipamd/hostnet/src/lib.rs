@@ -8,10 +8,11 @@
 
 pub mod apply;
 mod error;
+pub mod failpoint;
 pub mod nat;
 pub mod observe;
 pub mod pod;
 pub mod sysctl;
 
 pub use error::Error;
-pub use netlink::Routing;
+pub use netlink::{Family, Routing};

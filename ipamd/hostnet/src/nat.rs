@@ -100,6 +100,19 @@ impl Nat {
         Ok(true)
     }
 
+    /// Whether the table holds something else than this. Changes nothing.
+    ///
+    /// # Errors
+    /// When the kernel refuses the look.
+    pub fn differs(&mut self, firewall: &Firewall) -> Result<bool, Error> {
+        match &self.loaded {
+            Some(loaded) if loaded.firewall == *firewall => Ok(!self.owned
+                && loaded.size
+                    != count(&mut self.nftables).map_err(words("count what table berth holds"))?),
+            Some(_) | None => Ok(true),
+        }
+    }
+
     /// Looks whether the table still holds what was loaded; if not, the next load writes it again. Nobody can have
     /// changed a table that is owned, so there is nothing to look at.
     ///

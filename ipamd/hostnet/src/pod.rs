@@ -10,14 +10,16 @@ use std::path::Path;
 
 use ipamd_core::address::Mac;
 use ipamd_core::id::IfName;
+use ipamd_core::net::diff::NetOp;
 use ipamd_core::net::pod::{DOOMED_GROUP, PodWiring};
-use ipamd_core::net::{Route, TableId, Via};
+use ipamd_core::net::{Route, Rule, TableId, Via};
 use ipnet::{IpNet, Ipv4Net};
 use netlink::{Link, LinkChange, LinkKind, Neighbour, Routing, Scope, VethEnd, VethSpec};
 
 use crate::Error;
-use crate::apply::{any_such_route, kernel_route};
+use crate::apply::{any_such_route, apply, kernel_route};
 use crate::error::attempt;
+use crate::failpoint::{self, Step};
 
 pub mod check;
 
@@ -74,16 +76,27 @@ async fn undo(host: &Routing, wiring: &PodWiring) {
     {
         let _ = host.delete_link(link.index).await;
     }
+    for rule in &wiring.rules {
+        let _ = apply(host, NetOp::RemoveRule(*rule)).await;
+    }
 }
 
 async fn set_up_both(host: &Routing, pod: &Routing, wiring: &PodWiring) -> Result<(), Error> {
+    failpoint::reach(Step::PairCreated);
     let host_end = just_made(host, &wiring.host_name).await?;
     let pod_end = just_made(pod, &wiring.pod_name).await?;
     without_link_local(host, host_end).await?;
+    failpoint::reach(Step::HostEndUp);
     set_up_pod_end(pod, pod_end, wiring).await?;
+    failpoint::reach(Step::PodRouted);
     let route = host_route(wiring, host_end);
     let words = attempt(format!("add the node's route to {}", wiring.address));
-    host.replace_route(&kernel_route(&route)).await.map_err(words)
+    host.replace_route(&kernel_route(&route)).await.map_err(words)?;
+    for rule in &wiring.rules {
+        apply(host, NetOp::AddRule(*rule)).await?;
+    }
+    failpoint::reach(Step::HostRouted);
+    Ok(())
 }
 
 /// The index of a device that was made a moment ago.
@@ -118,7 +131,9 @@ async fn create(
             if check::differences(host, pod, wiring).await?.is_empty() {
                 return Ok(false);
             }
-            if find(pod, &wiring.pod_name).await?.is_some() {
+            if let Some(left) = find(pod, &wiring.pod_name).await?
+                && !bury(host, &left).await?
+            {
                 return Err(Error::InterfaceExists {
                     name: wiring.pod_name.clone(),
                 });
@@ -137,6 +152,20 @@ async fn create(
         created => created.map_err(words())?,
     }
     Ok(true)
+}
+
+/// Deletes a pod's device that an earlier DEL left to its namespace: a runtime may use the namespace again. Says whether
+/// it was one.
+async fn bury(host: &Routing, pod_end: &Link) -> Result<bool, Error> {
+    let links = host.links().await.map_err(attempt("list the node's devices"))?;
+    let is_its_doomed_end = |link: &&Link| link.group == DOOMED_GROUP && Some(link.index) == pod_end.peer;
+    let Some(doomed) = links.iter().find(is_its_doomed_end) else {
+        return Ok(false);
+    };
+    match host.delete_link(doomed.index).await {
+        Err(error) if !error.is_gone() => Err(attempt(format!("delete {}", doomed.name))(error)),
+        Ok(()) | Err(_) => Ok(true),
+    }
 }
 
 fn end(name: &IfName, mac: Mac, mtu_bytes: u32) -> VethEnd<'_> {
@@ -165,11 +194,13 @@ async fn without_link_local(routing: &Routing, index: u32) -> Result<(), Error> 
 
 async fn set_up_pod_end(pod: &Routing, index: u32, wiring: &PodWiring) -> Result<(), Error> {
     without_link_local(pod, index).await?;
+    failpoint::reach(Step::PodEndUp);
     let own = Ipv4Net::from(wiring.address);
     let address = netlink::Address::new(index, IpNet::V4(own));
     pod.add_address(&address)
         .await
         .map_err(attempt(format!("give the pod {own}")))?;
+    failpoint::reach(Step::PodAddressed);
     for route in pod_routes(wiring, index) {
         pod.add_route(&route)
             .await
@@ -206,7 +237,7 @@ fn gateway_neighbour(wiring: &PodWiring, index: u32) -> Neighbour {
 fn host_route(wiring: &PodWiring, index: u32) -> Route {
     let via = Via::Link {
         index,
-        source: Some(wiring.node_address),
+        source: wiring.node_address,
     };
     Route {
         table: wiring.table,
@@ -237,10 +268,15 @@ pub async fn stands(wiring: &PodWiring) -> Result<bool, Error> {
 pub struct Remains {
     /// The host end's name.
     pub host_name: IfName,
-    /// The host end's MAC, which tells whether a device of that name is this attachment's.
+    /// The host end's MAC, which tells whether a device of that name is this attachment's. Without it the device is left
+    /// to its namespace.
     pub host_mac: Option<Mac>,
     /// The pod's addresses.
     pub addresses: Vec<Ipv4Addr>,
+    /// The table that holds the routes to them.
+    pub table: TableId,
+    /// Rules of the node for this pod alone.
+    pub rules: Vec<Rule>,
 }
 
 impl From<&PodWiring> for Remains {
@@ -249,6 +285,8 @@ impl From<&PodWiring> for Remains {
             host_name: wiring.host_name.clone(),
             host_mac: Some(wiring.host_mac),
             addresses: vec![wiring.address],
+            table: wiring.table,
+            rules: wiring.rules.clone(),
         }
     }
 }
@@ -261,19 +299,20 @@ impl From<&PodWiring> for Remains {
 /// What the kernel refused; everything else was done.
 pub async fn unwire(remains: &Remains) -> Result<(), Error> {
     let host = Routing::open().map_err(attempt("open a netlink socket on the node"))?;
-    let Some(link) = find(&host, &remains.host_name).await? else {
-        return Ok(());
-    };
-    if remains
-        .host_mac
-        .is_some_and(|mac| link.mac != Some(netlink::Mac(mac.0)))
-    {
-        return Ok(());
-    }
     let mut failed = None;
+    for rule in &remains.rules {
+        failed = apply(&host, NetOp::RemoveRule(*rule)).await.err().or(failed);
+    }
+    let Some(link) = find(&host, &remains.host_name).await? else {
+        return failed.map_or(Ok(()), Err);
+    };
+    let is_anothers = |mac: Mac| link.mac != Some(netlink::Mac(mac.0));
+    if remains.host_mac.is_some_and(is_anothers) {
+        return failed.map_or(Ok(()), Err);
+    }
     for address in &remains.addresses {
         let route = Route {
-            table: TableId::PODS,
+            table: remains.table,
             to: (*address).into(),
             via: Via::Link {
                 index: link.index,
@@ -287,7 +326,10 @@ pub async fn unwire(remains: &Remains) -> Result<(), Error> {
             Ok(()) | Err(_) => {}
         }
     }
-    doom(&host, &link).await?;
+    failpoint::reach(Step::HostRouteGone);
+    if remains.host_mac.is_some() {
+        doom(&host, &link).await?;
+    }
     failed.map_or(Ok(()), Err)
 }
 
@@ -300,9 +342,13 @@ async fn doom(host: &Routing, link: &Link) -> Result<(), Error> {
         ..LinkChange::default()
     };
     let done = match host.set_down(link.index).await {
-        Ok(()) => host.change_link(link.index, &change).await,
+        Ok(()) => {
+            failpoint::reach(Step::HostEndDown);
+            host.change_link(link.index, &change).await
+        }
         refused => refused,
     };
+    failpoint::reach(Step::HostEndDoomed);
     match done {
         Err(error) if error.is_gone() => Ok(()),
         done => done.map_err(attempt(format!("put {} among the doomed", link.name))),

@@ -19,6 +19,14 @@ pub struct Process {
     pub log_level: &'static str,
     /// `AWS_VPC_K8S_CNI_LOG_FILE`.
     pub log: LogTarget,
+    /// What the network policy agent enforces (`NETWORK_POLICY_ENFORCING_MODE`): none, standard or strict; empty where
+    /// there is no agent. With any of the three, pods wait for the agent.
+    pub network_policy_mode: String,
+    /// How long a restart may take before STATUS fails (`BERTH_STATUS_GRACE_SECONDS`).
+    pub status_grace: Duration,
+    /// Whether STATUS fails when no address is free, as the CNI specification has it
+    /// (`BERTH_STATUS_FAILS_WHEN_FULL`): the node turns NotReady then, and kubelet evicts its pods in the end.
+    pub status_fails_when_full: bool,
 }
 
 /// Where the log goes.
@@ -47,8 +55,30 @@ pub(super) fn process(values: &mut Values<'_>) -> Process {
         http_timeout: Duration::from_secs(timeout.into()),
         log_level: log_level(values),
         log: log(values),
+        network_policy_mode: network_policy_mode(values),
+        status_grace: Duration::from_secs(
+            values
+                .bounded("BERTH_STATUS_GRACE_SECONDS", 0..=3600)
+                .unwrap_or(STATUS_GRACE_SECONDS)
+                .into(),
+        ),
+        status_fails_when_full: values.ours("BERTH_STATUS_FAILS_WHEN_FULL", false),
     }
 }
+
+/// What the policy agent can be told; anything else stops the peer's daemon, too.
+fn network_policy_mode(values: &mut Values<'_>) -> String {
+    const VARIABLE: &str = "NETWORK_POLICY_ENFORCING_MODE";
+    let mode = values.raw(VARIABLE).unwrap_or_default().to_owned();
+    if !["", "none", "standard", "strict"].contains(&mode.to_ascii_lowercase().as_str()) {
+        values.fault(VARIABLE, "choose none, standard or strict, or leave it out");
+    }
+    mode
+}
+
+/// An upgrade replaces the daemon's pod: its image is pulled before, so this is start-up with room to spare, and far below
+/// the five minutes after which a NotReady node loses its pods.
+const STATUS_GRACE_SECONDS: u32 = 60;
 
 fn path(values: &mut Values<'_>, variable: &str) -> Option<PathBuf> {
     let path = PathBuf::from(values.raw(variable)?);

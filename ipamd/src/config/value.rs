@@ -71,6 +71,19 @@ impl<'a> Values<'a> {
         }
     }
 
+    /// A boolean of ours; anything else stops the start.
+    pub(super) fn ours(&mut self, variable: &str, default: bool) -> bool {
+        match self.raw(variable) {
+            None => default,
+            Some("true") => true,
+            Some("false") => false,
+            Some(_) => {
+                self.fault(variable, "choose true or false, or leave it out");
+                default
+            }
+        }
+    }
+
     /// A decimal number; what is none is the default, and so is what `accept` refuses, as with the peer.
     pub(super) fn tolerated(&mut self, variable: &str, accept: impl Fn(i64) -> Option<u32>) -> Option<u32> {
         let text = self.raw(variable).filter(|text| !text.is_empty())?;

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use hostnet::failpoint::{self, Step};
 use ipamd_core::moment::Moment;
 use netlink::events::Changed;
 
@@ -61,6 +62,9 @@ impl Daemon<'_> {
             tracing::info!(attachment = %tombstone.key, known, "released, as recorded");
         }
         if self.write() {
+            if !tombstones.is_empty() {
+                failpoint::reach(Step::ReleasesDone);
+            }
             tombstones.iter().for_each(Tombstone::remove);
         }
     }

@@ -1,10 +1,13 @@
 //! What the daemon's one task is told, and how it refuses.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ipamd_core::action::{Action, Effect, Fault};
-use ipamd_core::id::AttachmentKey;
+use ipamd_core::id::{AttachmentKey, EniId};
+use ipamd_core::ledger::stale::Known;
 use ipamd_core::ledger::{AddRequest, Lease, NotAdded};
+use ipamd_core::net::eni::Place;
 use ipamd_core::net::pod::PodWiring;
 use ipamd_core::snapshot::Node;
 use netlink::events::Changed;
@@ -13,7 +16,34 @@ use tokio::sync::oneshot;
 /// Answers an ADD.
 pub(crate) type AddReply = oneshot::Sender<Result<Lease, Refusal>>;
 /// Answers a DEL with what was on record.
-pub(crate) type DelReply = oneshot::Sender<Result<Option<PodWiring>, Refusal>>;
+pub(crate) type DelReply = oneshot::Sender<Result<Option<Lease>, Refusal>>;
+/// Answers a GC with what was taken back.
+pub(crate) type GcReply = oneshot::Sender<Result<Vec<(AttachmentKey, PodWiring)>, Refusal>>;
+
+/// What is on record for an attachment, and what of the node's network is not as pods need it.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) wiring: Option<PodWiring>,
+    pub(crate) problems: Vec<String>,
+}
+
+/// Why no ADD could be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotReady {
+    /// One sentence with the next step.
+    pub(crate) reason: String,
+    /// Pods that are there may have lost their network, too.
+    pub(crate) impaired: bool,
+}
+
+/// What the peer's plugin and policy agent are told of the node.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    /// The node, once known.
+    pub(crate) node: Option<Node>,
+    /// Where ENIs are attached.
+    pub(crate) places: BTreeMap<EniId, Place>,
+}
 
 /// Something that happened, or that somebody asks.
 #[derive(Debug)]
@@ -25,10 +55,16 @@ pub(crate) enum Message {
     /// What is on record for an attachment?
     Check {
         key: AttachmentKey,
-        reply: oneshot::Sender<Option<PodWiring>>,
+        reply: oneshot::Sender<Checked>,
     },
+    /// Which attachments of a network the runtime knows; all others go.
+    Gc { known: Known, reply: GcReply },
     /// Could an ADD be served? The answer is why not.
-    Status { reply: oneshot::Sender<Option<String>> },
+    Status {
+        reply: oneshot::Sender<Option<NotReady>>,
+    },
+    /// Where is the node and what does it have?
+    Facts { reply: oneshot::Sender<Facts> },
     /// What do you see, want and wait for?
     Explain { reply: oneshot::Sender<String> },
     /// Somebody who waited may have gone.
@@ -58,6 +94,9 @@ pub enum Refusal {
         /// How long.
         waited: Duration,
     },
+    /// It was deleted while it waited.
+    #[error("the attachment was deleted while it waited for an address")]
+    Deleted,
     /// The record cannot be made durable.
     #[error("the journal cannot be written")]
     JournalFailed,
@@ -77,6 +116,7 @@ impl Refusal {
             Self::WaitedTooLong { .. } => 104,
             Self::JournalFailed => 105,
             Self::Ending => 106,
+            Self::Deleted => 107,
         }
     }
 
@@ -100,6 +140,7 @@ impl Refusal {
             Self::WaitedTooLong { .. } => "ask `ipamd explain` what the node waits for",
             Self::JournalFailed => "make room or mend the disk below /var/run/aws-node",
             Self::Ending => "it is tried again once the daemon is back",
+            Self::Deleted => "nothing: whoever deleted it does not want it any more",
         }
     }
 }

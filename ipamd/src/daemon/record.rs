@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use hostnet::failpoint::{self, Step};
 use ipamd_core::id::AttachmentKey;
 use ipamd_core::ledger::Lease;
 use ipamd_core::net::pod::PodWiring;
 
-use super::message::{AddReply, DelReply};
+use super::message::{AddReply, DelReply, GcReply};
 use super::{Daemon, Refusal, chain, clock};
 
 /// An answer that may be given once the journal is written.
@@ -23,7 +24,9 @@ pub(super) enum Answer {
         fresh: bool,
     },
     /// The attachment holds nothing any more; this is what it held.
-    Del(DelReply, Option<PodWiring>),
+    Del(DelReply, Option<Box<Lease>>),
+    /// These attachments hold nothing any more.
+    Gc(GcReply, Vec<(AttachmentKey, PodWiring)>),
 }
 
 impl Daemon<'_> {
@@ -45,9 +48,14 @@ impl Daemon<'_> {
                     }
                 }
                 Answer::Add { reply, .. } => drop(reply.send(Err(Refusal::JournalFailed))),
-                Answer::Del(reply, wiring) if durable => drop(reply.send(Ok(wiring))),
+                Answer::Del(reply, lease) if durable => drop(reply.send(Ok(lease.map(|lease| *lease)))),
                 Answer::Del(reply, _) => drop(reply.send(Err(Refusal::JournalFailed))),
+                Answer::Gc(reply, stale) if durable => drop(reply.send(Ok(stale))),
+                Answer::Gc(reply, _) => drop(reply.send(Err(Refusal::JournalFailed))),
             }
+        }
+        if durable && !heard.is_empty() {
+            failpoint::reach(Step::Answered);
         }
         self.take_back(unheard.difference(&heard));
         let live = self.ledger.leases().len() + self.ledger.enis().len();

@@ -1,36 +1,32 @@
 //! Our own service: translation only.
 
-use std::time::Duration;
-
 use ipamd_core::id::{AttachmentKey, Pod};
 use ipamd_core::ledger::AddRequest;
 use proto::v1;
 use proto::v1::ipam_server::Ipam;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Response, Status};
 
-use crate::daemon::{Message, Refusal};
-
-/// How long an ADD may wait for an address: below the shim's own deadline of 65 s, so that the shim hears why.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+use super::ask::Owner;
+use crate::daemon::{Checked, Message, Refusal};
 
 /// The service behind the socket.
 pub(super) struct Service {
-    messages: mpsc::Sender<Message>,
+    owner: Owner,
+    network_policy_mode: String,
 }
 
 impl Service {
-    pub(super) fn new(messages: mpsc::Sender<Message>) -> Self {
-        Self { messages }
+    pub(super) fn new(owner: Owner, network_policy_mode: String) -> Self {
+        Self {
+            owner,
+            network_policy_mode,
+        }
     }
 
-    /// Asks the daemon and waits for its answer.
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Status> {
-        let (reply, answer) = oneshot::channel();
-        let gone = || refused(&Refusal::Ending);
-        self.messages.send(message(reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())
+        self.owner.ask(message).await.map_err(|refusal| refused(&refusal))
     }
 }
 
@@ -51,43 +47,63 @@ impl Ipam for Service {
             pod,
             netns,
         };
-        let guard = GaveUp(Some(self.messages.clone()));
-        let ask = self.ask(|reply| Message::Add { request, reply });
-        let lease = match tokio::time::timeout(LONGEST_WAIT, ask).await {
-            Ok(answer) => answer?,
-            Err(_) => Err(Refusal::WaitedTooLong { waited: LONGEST_WAIT }),
-        };
-        let lease = lease.map_err(|refusal| refused(&refusal))?;
-        guard.disarm();
+        let lease = self
+            .owner
+            .add(request)
+            .await
+            .map_err(|refusal| refused(&refusal))?;
         Ok(Response::new(v1::AddReply {
             wiring: Some((&lease.wiring).into()),
+            network_policy_mode: self.network_policy_mode.clone(),
         }))
     }
 
     async fn del(&self, request: Request<v1::DelRequest>) -> Result<Response<v1::DelReply>, Status> {
         let key = key(request.into_inner().attachment)?;
-        let wiring = self
+        let lease = self
             .ask(|reply| Message::Del { key, reply })
             .await?
             .map_err(|refusal| refused(&refusal))?;
+        // The policy agent has nothing to forget of a pod that nobody knows.
+        let mode = lease.as_ref().map(|_| self.network_policy_mode.clone());
         Ok(Response::new(v1::DelReply {
-            wiring: wiring.as_ref().map(Into::into),
+            wiring: lease.map(|lease| (&lease.wiring).into()),
+            network_policy_mode: mode.unwrap_or_default(),
         }))
     }
 
     async fn check(&self, request: Request<v1::CheckRequest>) -> Result<Response<v1::CheckReply>, Status> {
         let key = key(request.into_inner().attachment)?;
-        let wiring = self.ask(|reply| Message::Check { key, reply }).await?;
+        let Checked { wiring, problems } = self.ask(|reply| Message::Check { key, reply }).await?;
         Ok(Response::new(v1::CheckReply {
             wiring: wiring.as_ref().map(Into::into),
+            problems,
+        }))
+    }
+
+    async fn gc(&self, request: Request<v1::GcRequest>) -> Result<Response<v1::GcReply>, Status> {
+        let known = proto::known(request.into_inner()).map_err(|fault| invalid(&fault))?;
+        let stale = self
+            .ask(|reply| Message::Gc { known, reply })
+            .await?
+            .map_err(|refusal| refused(&refusal))?;
+        let stale = stale.iter().map(|(key, wiring)| v1::Stale {
+            attachment: Some(key.into()),
+            wiring: Some(wiring.into()),
+        });
+        Ok(Response::new(v1::GcReply {
+            stale: stale.collect(),
         }))
     }
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusReply>, Status> {
-        let reason = self.ask(|reply| Message::Status { reply }).await?;
+        let told = self.ask(|reply| Message::Status { reply }).await?;
+        let ready = told.is_none();
+        let (reason, impaired) = told.map(|told| (told.reason, told.impaired)).unwrap_or_default();
         Ok(Response::new(v1::StatusReply {
-            ready: reason.is_none(),
-            reason: reason.unwrap_or_default(),
+            ready,
+            reason,
+            impaired,
         }))
     }
 
@@ -126,22 +142,4 @@ fn refused(refusal: &Refusal) -> Status {
         metadata.insert(proto::NEXT_STEP, next);
     }
     status
-}
-
-/// Tells the daemon that a caller may have gone away, unless it was answered.
-struct GaveUp(Option<mpsc::Sender<Message>>);
-
-impl GaveUp {
-    fn disarm(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for GaveUp {
-    fn drop(&mut self) {
-        if let Some(messages) = &self.0 {
-            // With a full queue the daemon is about to look at everything anyway.
-            let _ = messages.try_send(Message::CallerGone);
-        }
-    }
 }

@@ -34,11 +34,14 @@ pub struct AddRequest {
     #[prost(string, tag = "3")]
     pub netns: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AddReply {
     /// Everything that is to be done, in one go.
     #[prost(message, optional, tag = "1")]
     pub wiring: ::core::option::Option<Wiring>,
+    /// NETWORK_POLICY_ENFORCING_MODE; when set, the policy agent must be told of the pod.
+    #[prost(string, tag = "2")]
+    pub network_policy_mode: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DelRequest {
@@ -46,11 +49,14 @@ pub struct DelRequest {
     #[prost(message, optional, tag = "1")]
     pub attachment: ::core::option::Option<Attachment>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DelReply {
     /// What was on record, for taking it away; absent when nothing was.
     #[prost(message, optional, tag = "1")]
     pub wiring: ::core::option::Option<Wiring>,
+    /// NETWORK_POLICY_ENFORCING_MODE; when set, the policy agent must be told that the pod goes.
+    #[prost(string, tag = "2")]
+    pub network_policy_mode: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CheckRequest {
@@ -58,10 +64,41 @@ pub struct CheckRequest {
     #[prost(message, optional, tag = "1")]
     pub attachment: ::core::option::Option<Attachment>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CheckReply {
     /// What is on record; absent when nothing is.
     #[prost(message, optional, tag = "1")]
+    pub wiring: ::core::option::Option<Wiring>,
+    /// What of the node's own network is not as pods need it, a sentence each.
+    #[prost(string, repeated, tag = "2")]
+    pub problems: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GcRequest {
+    /// Only attachments of this network are looked at.
+    #[prost(string, tag = "1")]
+    pub network: ::prost::alloc::string::String,
+    /// Those that the runtime knows; an empty list means that none is valid.
+    #[prost(message, repeated, tag = "2")]
+    pub valid: ::prost::alloc::vec::Vec<Attachment>,
+    /// The list is as old as this moment of CLOCK_BOOTTIME, in nanoseconds: what was given later is kept.
+    #[prost(uint64, tag = "3")]
+    pub as_of_nanos: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GcReply {
+    /// What was taken back.
+    #[prost(message, repeated, tag = "1")]
+    pub stale: ::prost::alloc::vec::Vec<Stale>,
+}
+/// An attachment that its runtime forgot.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Stale {
+    /// Which.
+    #[prost(message, optional, tag = "1")]
+    pub attachment: ::core::option::Option<Attachment>,
+    /// What was on record for it.
+    #[prost(message, optional, tag = "2")]
     pub wiring: ::core::option::Option<Wiring>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -74,6 +111,9 @@ pub struct StatusReply {
     /// Why not, in one sentence with the next step; empty when ready.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
+    /// Whether pods that are there may have lost their network, too.
+    #[prost(bool, tag = "3")]
+    pub impaired: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExplainRequest {}
@@ -84,7 +124,7 @@ pub struct ExplainReply {
     pub text: ::prost::alloc::string::String,
 }
 /// Everything about one pod's interface.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Wiring {
     /// The host end's name.
     #[prost(string, tag = "1")]
@@ -110,9 +150,28 @@ pub struct Wiring {
     /// The table for the node's route to the pod.
     #[prost(uint32, tag = "8")]
     pub table: u32,
-    /// The source that the node itself uses towards the pod, four bytes.
+    /// The source that the node itself uses towards the pod, four bytes; empty leaves the choice to the kernel.
     #[prost(bytes = "vec", tag = "9")]
     pub node_address: ::prost::alloc::vec::Vec<u8>,
+    /// Policy rules of the node for this pod alone; none in Berth's own layout.
+    #[prost(message, repeated, tag = "10")]
+    pub rules: ::prost::alloc::vec::Vec<Rule>,
+}
+/// A policy rule of the node.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rule {
+    /// Lower is asked first.
+    #[prost(uint32, tag = "1")]
+    pub priority: u32,
+    /// The source that it is about, a CIDR; empty for any.
+    #[prost(string, tag = "2")]
+    pub from: ::prost::alloc::string::String,
+    /// The destination that it is about, a CIDR; empty for any.
+    #[prost(string, tag = "3")]
+    pub to: ::prost::alloc::string::String,
+    /// The table that it sends to.
+    #[prost(uint32, tag = "4")]
+    pub table: u32,
 }
 /// Generated client implementations.
 pub mod ipam_client {
@@ -252,6 +311,25 @@ pub mod ipam_client {
             req.extensions_mut().insert(GrpcMethod::new("berth.v1.Ipam", "Check"));
             self.inner.unary(req, path, codec).await
         }
+        /// Takes back what a network's runtime no longer knows, and says what that was, so that the caller can unwire it.
+        pub async fn gc(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GcRequest>,
+        ) -> std::result::Result<tonic::Response<super::GcReply>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/berth.v1.Ipam/Gc");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("berth.v1.Ipam", "Gc"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Says whether an Add could be served, and if not, why.
         pub async fn status(
             &mut self,
@@ -320,6 +398,11 @@ pub mod ipam_server {
             &self,
             request: tonic::Request<super::CheckRequest>,
         ) -> std::result::Result<tonic::Response<super::CheckReply>, tonic::Status>;
+        /// Takes back what a network's runtime no longer knows, and says what that was, so that the caller can unwire it.
+        async fn gc(
+            &self,
+            request: tonic::Request<super::GcRequest>,
+        ) -> std::result::Result<tonic::Response<super::GcReply>, tonic::Status>;
         /// Says whether an Add could be served, and if not, why.
         async fn status(
             &self,
@@ -522,6 +605,49 @@ pub mod ipam_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CheckSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/berth.v1.Ipam/Gc" => {
+                    #[allow(non_camel_case_types)]
+                    struct GcSvc<T: Ipam>(pub Arc<T>);
+                    impl<T: Ipam> tonic::server::UnaryService<super::GcRequest>
+                    for GcSvc<T> {
+                        type Response = super::GcReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GcRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Ipam>::gc(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GcSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

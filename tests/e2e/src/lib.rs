@@ -3,4 +3,6 @@
 
 pub mod runner;
 pub mod site;
+pub mod socket;
+pub mod traces;
 pub mod traffic;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
+use vpc_sim::binaries::Profile;
 use vpc_sim::holder::{self, World};
 
 use crate::site::Tools;
@@ -36,8 +37,15 @@ macro_rules! tests {
     };
 }
 
-/// Runs the tests whose names contain the first argument that is no flag; all without one.
+/// Runs the tests whose names contain the first argument that is no flag; all without one. With the release binaries, or
+/// quick builds where `E2E_PROFILE=dev` says so.
 pub fn run(tests: &[Test]) -> ExitCode {
+    let dev = std::env::var("E2E_PROFILE").is_ok_and(|profile| profile == "dev");
+    run_with(if dev { Profile::Dev } else { Profile::Release }, tests)
+}
+
+/// The same with binaries of this profile.
+pub fn run_with(profile: Profile, tests: &[Test]) -> ExitCode {
     let filter = std::env::args()
         .skip(1)
         .find(|argument| !argument.starts_with('-'))
@@ -48,7 +56,7 @@ pub fn run(tests: &[Test]) -> ExitCode {
     let tools = if holder::is_inside() {
         Ok(())
     } else {
-        Tools::find().map(drop)
+        Tools::find(profile).map(drop)
     };
     if let Err(error) = tools {
         eprintln!("the binaries cannot be used: {error:#}");
@@ -64,7 +72,7 @@ pub fn run(tests: &[Test]) -> ExitCode {
     let runtime = tokio::runtime::Runtime::new();
     match runtime
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(all(world, tests, &filter)))
+        .and_then(|runtime| runtime.block_on(all(world, profile, tests, &filter)))
     {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
@@ -75,10 +83,10 @@ pub fn run(tests: &[Test]) -> ExitCode {
     }
 }
 
-async fn all(world: World, tests: &[Test], filter: &str) -> anyhow::Result<usize> {
+async fn all(world: World, profile: Profile, tests: &[Test], filter: &str) -> anyhow::Result<usize> {
     let stage = Stage {
         world: Arc::new(world),
-        tools: Arc::new(Tools::find()?),
+        tools: Arc::new(Tools::find(profile)?),
     };
     let (mut passed, mut failed) = (0, 0);
     for (name, test) in tests.iter().filter(|(name, _)| name.contains(filter)) {

@@ -35,17 +35,16 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// The release binaries, which must be younger than their sources. `E2E_PROFILE=dev` takes quick builds.
+    /// The binaries of a build, which must be younger than their sources.
     ///
     /// # Errors
     /// When one is missing or stale.
-    pub fn find() -> Result<Self> {
+    pub fn find(profile: Profile) -> Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
             .ancestors()
             .nth(2)
             .context("find the workspace")?;
-        let dev = std::env::var("E2E_PROFILE").is_ok_and(|profile| profile == "dev");
-        let binaries = Binaries::expected(root, if dev { Profile::Dev } else { Profile::Release });
+        let binaries = Binaries::expected(root, profile);
         binaries.check(root)?;
         let plugin = Plugin::of(&binaries.shim, &root.join("deploy/cni/10-aws.conflist"))?;
         Ok(Self { binaries, plugin })
@@ -65,6 +64,8 @@ pub struct Wishes {
     pub daemons: bool,
     /// The instance type of both nodes.
     pub instance_type: &'static str,
+    /// Whether a container runtime can run on both nodes.
+    pub runtime: bool,
 }
 
 impl Default for Wishes {
@@ -76,6 +77,7 @@ impl Default for Wishes {
             ec2: Pace::Brisk,
             daemons: true,
             instance_type: "t3.medium",
+            runtime: false,
         }
     }
 }
@@ -123,6 +125,7 @@ impl Site {
             instance_type: wishes.instance_type.to_owned(),
             subnet: subnet.to_owned(),
             rp_filter: wishes.rp_filter,
+            runtime: wishes.runtime,
             env: BTreeMap::new(),
         };
         let scenario = Scenario {
@@ -166,10 +169,24 @@ impl Site {
     /// # Errors
     /// When it does not listen.
     pub async fn start(&self, node: &str) -> Result<()> {
-        Ok(self
-            .machine(node)?
-            .start_ipamd(&self.tools.binaries.ipamd, &[])
-            .await?)
+        self.start_with(node, &[]).await
+    }
+
+    /// Starts a node's daemon with more settings.
+    ///
+    /// # Errors
+    /// When it does not listen.
+    pub async fn start_with(&self, node: &str, more: &[(&str, &str)]) -> Result<()> {
+        let machine = self.machine(node)?;
+        Ok(machine.start_ipamd(&self.tools.binaries.ipamd, more).await?)
+    }
+
+    /// Pulls a node's plug and boots it again; its daemon is not started.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn reboot(&mut self, stage: &Stage, node: &str) -> Result<()> {
+        Ok(self.vpc.reboot(&stage.world, node).await?)
     }
 
     /// Kills a node's daemon at once.
@@ -178,6 +195,12 @@ impl Site {
     /// When it cannot be killed.
     pub async fn kill(&self, node: &str) -> Result<()> {
         Ok(self.machine(node)?.kill_ipamd().await?)
+    }
+
+    /// The daemon's binary.
+    #[must_use]
+    pub fn ipamd(&self) -> &Path {
+        &self.tools.binaries.ipamd
     }
 
     /// The plugin.

@@ -22,6 +22,8 @@ pub enum Profile {
     Release,
     /// Quickly.
     Dev,
+    /// Quickly, and with the steps at which tests kill them compiled in.
+    Failpoints,
 }
 
 /// Why the binaries cannot be used.
@@ -85,8 +87,12 @@ impl Binaries {
         let folder = match profile {
             Profile::Release => "release",
             Profile::Dev => "debug",
+            Profile::Failpoints => "failpoints",
         };
         let all = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        if profile == Profile::Failpoints {
+            return Self::in_folder(&all.join(folder));
+        }
         let (native, targeted) = (all.join(folder), all.join(target()).join(folder));
         Self {
             shim: targeted.join("cni-shim"),

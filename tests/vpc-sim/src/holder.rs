@@ -11,12 +11,13 @@
 //! ```
 //!
 //! Invariants: nothing in the run has a network device of the machine, so nothing can reach or leave its network;
-//! nothing is mounted or written outside the run's own mount namespace; when the starter or the simulator ends,
+//! nothing is mounted or written outside the run's own mount namespace, but for cgroups ([`cgroup`]); when the starter or the simulator ends,
 //! however that comes about, the kernel kills the run's process 1 and with it everything else.
 //!
 //! The program is run again under a first argument that says which part it plays ([`ROLE_PREFIX`]), because a process
 //! with threads cannot enter process, mount and user namespaces safely. No `fork` without `exec`, no unsafe code.
 
+pub(crate) mod cgroup;
 pub(crate) mod pod;
 pub(crate) mod role;
 mod starter;
@@ -31,7 +32,7 @@ use nix::errno::Errno;
 /// First arguments that begin so are not the user's: they name a part of the run's process tree.
 pub const ROLE_PREFIX: &str = "vpc-sim:";
 
-/// Set inside a world, so that the program does not make another one.
+/// Set inside a world to the run's name, so that the program does not make another one.
 pub(crate) const INSIDE: &str = "VPC_SIM_WORLD";
 
 /// Where the run keeps its files: a tmpfs in its own mount namespace, gone with it.
@@ -41,6 +42,7 @@ const SCRATCH: &str = "/run/vpc-sim";
 #[derive(Clone, Debug)]
 pub struct World {
     scratch: PathBuf,
+    run: String,
 }
 
 /// A world that could not be made or entered.
@@ -77,6 +79,12 @@ pub enum Error {
         hint: String,
         /// Why.
         source: Errno,
+    },
+    /// A node cannot have cgroups of its own.
+    #[error("give the node cgroups for a container runtime, which needs root on the machine")]
+    Cgroups {
+        /// Why.
+        source: Box<Error>,
     },
     /// A part of the run could not be started.
     #[error("start {what}")]
@@ -136,9 +144,10 @@ pub fn enter_world_then(ended: impl FnOnce()) -> Result<World, Error> {
         let played = role::play(part, &program, arguments.get(1..).unwrap_or_default());
         std::process::exit(played.unwrap_or_else(|error| role::complain(part, &error)));
     }
-    if std::env::var_os(INSIDE).is_some() {
+    if let Ok(run) = std::env::var(INSIDE) {
         return Ok(World {
             scratch: SCRATCH.into(),
+            run,
         });
     }
     let code = starter::run(&program, &arguments)?;
@@ -161,6 +170,11 @@ impl World {
     #[must_use]
     pub fn scratch(&self) -> &Path {
         &self.scratch
+    }
+
+    /// How the run's cgroups are called.
+    pub(crate) fn run(&self) -> &str {
+        &self.run
     }
 }
 

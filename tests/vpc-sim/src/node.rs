@@ -4,7 +4,9 @@
 //! is entered through it, and killing it is pulling the plug. The node's disk is a directory of the run that outlives
 //! a reboot; its memory (`/run`, network devices, processes) does not.
 //!
-//! What it leaves out: cgroups of its own, a clock of its own, an init system.
+//! A node that is to run containers has cgroups of its own besides (see [`NodeSpec::runtime`]).
+//!
+//! What it leaves out: a clock of its own, an init system, and the settings that no namespace separates.
 
 pub(crate) mod machine;
 mod root;
@@ -47,6 +49,8 @@ pub struct NodeSpec {
     pub reverse_path: ReversePath,
     /// `net.ipv6.conf.all.forwarding`.
     pub ipv6_forwarding: bool,
+    /// Whether a container runtime can run on it: it then has cgroups of its own. Needs root on the machine.
+    pub runtime: bool,
 }
 
 impl NodeSpec {
@@ -57,6 +61,7 @@ impl NodeSpec {
             name: name.to_owned(),
             reverse_path: ReversePath::Loose,
             ipv6_forwarding: false,
+            runtime: false,
         }
     }
 }
@@ -143,7 +148,7 @@ impl Node {
             node: spec.name.clone(),
             source,
         })?;
-        let (keeper, holder) = boot(&spec, &directory).await?;
+        let (keeper, holder) = boot(world, &spec, &directory).await?;
         let network = netlink::netns::of_process(holder).map_err(|source| Error::Namespace {
             node: spec.name.clone(),
             source,
@@ -328,7 +333,7 @@ fn pull_the_plug(holder: u32) {
 }
 
 /// Starts the keeper and waits until the node's process 1 says that it is ready.
-async fn boot(spec: &NodeSpec, directory: &Path) -> Result<(Child, u32), Error> {
+async fn boot(world: &World, spec: &NodeSpec, directory: &Path) -> Result<(Child, u32), Error> {
     let failed = |source| Error::Start {
         node: spec.name.clone(),
         source,
@@ -337,6 +342,7 @@ async fn boot(spec: &NodeSpec, directory: &Path) -> Result<(Child, u32), Error> 
         name: spec.name.clone(),
         directory: directory.to_owned(),
         sysctls: sysctls(spec),
+        cgroups: spec.runtime.then(|| world.run().to_owned()),
     };
     let machine = serde_json::to_string(&machine).map_err(|error| failed(error.into()))?;
     let mut keeper = Command::new(this_program())

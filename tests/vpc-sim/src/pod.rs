@@ -285,24 +285,36 @@ pub async fn run(
     if let (Some(fields), Some(previous)) = (conf.as_object_mut(), previous) {
         fields.insert("prevResult".to_owned(), previous.clone());
     }
-    let failed = |source| Error::Run {
+    let output = exec(node, plugin, &name.environment(verb), &conf).await;
+    output.map_err(|source| Error::Run {
         verb,
         pod: name.name.clone(),
         source,
-    };
+    })
+}
+
+/// Runs the plugin with whatever environment and configuration.
+///
+/// # Errors
+/// When it cannot be run; its exit code is for the caller to judge.
+pub async fn exec(
+    node: &Node,
+    plugin: &Plugin,
+    environment: &BTreeMap<String, String>,
+    conf: &Value,
+) -> std::io::Result<Output> {
     let mut child = node
         .command(&plugin.program.to_string_lossy())
-        .envs(name.environment(verb))
+        .envs(environment)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
+        .spawn()?;
     if let Some(mut input) = child.stdin.take() {
         // A plugin that ends without reading has its reasons, which its exit tells.
         drop(input.write_all(conf.to_string().as_bytes()).await);
     }
-    child.wait_with_output().await.map_err(failed)
+    child.wait_with_output().await
 }
 
 fn accept(verb: &'static str, name: &PodName, output: &Output) -> Result<(), Error> {

@@ -62,6 +62,9 @@ pub struct Node {
     /// `net.ipv4.conf.{all,default}.rp_filter`: 0, 1 or 2.
     #[serde(default = "loose")]
     pub rp_filter: u8,
+    /// Whether a container runtime can run on it, with cgroups of the node's own; needs root on the machine.
+    #[serde(default)]
+    pub runtime: bool,
     /// Settings of its daemon, beside and above the scenario's.
     #[serde(default)]
     pub env: BTreeMap<String, String>,

@@ -75,6 +75,12 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// There is no such node.
+    #[error("there is no node {node}")]
+    Unknown {
+        /// The name.
+        node: String,
+    },
     /// A node's network never came.
     #[error("the primary ENI of node {node} did not arrive within {} s", BOOT_LIMIT.as_secs())]
     NoPrimary {
@@ -115,6 +121,7 @@ impl Vpc {
         for (wanted, instance) in scenario.nodes.iter().zip(&instances) {
             let spec = NodeSpec {
                 reverse_path: reverse_path(wanted.rp_filter),
+                runtime: wanted.runtime,
                 ..NodeSpec::new(&wanted.name)
             };
             // A new instance has a new disk, whoever had its name before.
@@ -178,6 +185,33 @@ impl Vpc {
     #[must_use]
     pub fn fabric(&self) -> &Mutex<Fabric> {
         &self.fabric
+    }
+
+    /// Pulls a node's plug and boots it again: its ENIs and its disk stay, its `/run`, its processes and its pods do not.
+    ///
+    /// # Errors
+    /// When there is no such node, or it does not come back.
+    pub async fn reboot(&mut self, world: &World, name: &str) -> Result<(), Error> {
+        let unknown = || Error::Unknown {
+            node: name.to_owned(),
+        };
+        let Machine {
+            node,
+            instance,
+            primary,
+            env,
+            ..
+        } = self.machines.remove(name).ok_or_else(unknown)?;
+        self.fabric.lock().await.power_off(&instance).await?;
+        let node = node.reboot(world).await?;
+        self.fabric
+            .lock()
+            .await
+            .power_on(instance.clone(), duplicate(&node)?);
+        boot(name, &instance, self.cloud.kernel_view(), &self.fabric).await?;
+        let machine = Machine::new(node, instance, primary, env);
+        self.machines.insert(name.to_owned(), machine);
+        Ok(())
     }
 
     /// What the VPC dropped so far, by ENI and reason.

@@ -1,9 +1,11 @@
-//! `xtask`: what the workspace's own commands do: `cargo demo`, `cargo gen`, and the builds behind them.
+//! `xtask`: what the workspace's own commands do: `cargo demo`, `cargo gen`, and the builds behind them, also of the
+//! outside programs that tests use.
 
 mod bench;
 mod build;
 mod demo;
 mod r#gen;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,6 +32,9 @@ enum Command {
         /// Quickly, not as shipped
         #[arg(long)]
         dev: bool,
+        /// Quickly, and with the steps at which tests kill them
+        #[arg(long, conflicts_with = "dev")]
+        failpoints: bool,
     },
     /// Run the main job in a simulated VPC
     Demo {
@@ -65,6 +70,11 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Build the outside programs that tests use into target/tools: containerd, CNI plugins, cnitool, a CRI client
+    Tools {
+        /// Only these modules of tests/cluster
+        modules: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -90,7 +100,15 @@ fn run() -> Result<ExitCode> {
     }
     let root = root()?;
     match Arguments::parse().command {
-        Command::Build { dev } => build::build(&root, profile(dev)).map(|_| ExitCode::SUCCESS),
+        Command::Tools { modules } => tools::build(&root, &modules).map(|()| ExitCode::SUCCESS),
+        Command::Build { dev, failpoints } => {
+            let profile = if failpoints {
+                Profile::Failpoints
+            } else {
+                profile(dev)
+            };
+            build::build(&root, profile).map(|_| ExitCode::SUCCESS)
+        }
         Command::Gen { check } => r#gen::run(&root, check).map(|()| ExitCode::SUCCESS),
         Command::Demo {
             seed,

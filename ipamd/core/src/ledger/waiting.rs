@@ -46,6 +46,16 @@ impl Waiting {
         self.line.pop_front()
     }
 
+    /// Takes every request of an attachment out of the line: they are answered alike.
+    pub fn take(&mut self, key: &AttachmentKey) -> VecDeque<WaitingAdd> {
+        let (taken, left) = self
+            .line
+            .drain(..)
+            .partition(|waiting| waiting.request.key == *key);
+        self.line = left;
+        taken
+    }
+
     /// Takes one out of the line, wherever it is.
     pub fn remove(&mut self, ticket: Ticket) {
         self.line.retain(|waiting| waiting.ticket != ticket);

@@ -10,6 +10,8 @@ use ipnet::Ipv4Net;
 use super::eni::{REVERSE_PATH, Wanted, WantedEni};
 use super::{NetState, Route, Rule, SeenLink, TableId, Via, priority};
 
+mod words;
+
 /// One change of the kernel. Already there and already gone are success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NetOp {

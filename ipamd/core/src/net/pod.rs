@@ -7,7 +7,9 @@ use sha1::{Digest, Sha1};
 
 use crate::address::Mac;
 use crate::id::{AttachmentKey, IfName, Malformed, Pod};
-use crate::net::TableId;
+use crate::net::{Rule, TableId};
+
+pub mod peer;
 
 /// The pod's next hop: nobody has the address, a permanent neighbour entry leads to the host end of the veth. The
 /// peer's number.
@@ -38,8 +40,11 @@ pub struct PodWiring {
     pub gateway: Ipv4Addr,
     /// The table for the route to the pod.
     pub table: TableId,
-    /// The source that the node itself uses towards the pod.
-    pub node_address: Ipv4Addr,
+    /// The source that the node itself uses towards the pod; the kernel chooses where there is none.
+    pub node_address: Option<Ipv4Addr>,
+    /// Rules of the node for this pod alone: none in our own layout.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
 }
 
 /// What the wiring depends on beside the pod.
@@ -50,7 +55,7 @@ pub struct WiringFacts<'a> {
     /// Of both ends.
     pub mtu_bytes: u32,
     /// The primary address of the primary ENI.
-    pub node_address: Ipv4Addr,
+    pub node_address: Option<Ipv4Addr>,
 }
 
 /// The wiring of an attachment that holds `address`.
@@ -73,6 +78,7 @@ pub fn wiring(
         gateway: GATEWAY,
         table: TableId::PODS,
         node_address: facts.node_address,
+        rules: Vec::new(),
     })
 }
 
@@ -125,7 +131,7 @@ mod tests {
         let facts = WiringFacts {
             veth_prefix: "eni",
             mtu_bytes: 9001,
-            node_address: Ipv4Addr::new(10, 0, 0, 4),
+            node_address: Some(Ipv4Addr::new(10, 0, 0, 4)),
         };
         let wiring = wiring(&key, &pod, Ipv4Addr::new(10, 0, 0, 5), facts).unwrap();
         assert_eq!(wiring.host_mac.0[0] & 3, 2);

@@ -115,6 +115,15 @@ impl fmt::Display for Line {
     }
 }
 
+impl Report {
+    /// Whether nothing is to be held: the targets are zero and nobody asks.
+    #[must_use]
+    pub fn wants_nothing(&self) -> bool {
+        let zero = |line: &Line| matches!(line, Line::Demand(demand) if demand.wanted == AddressCount::ZERO);
+        self.0.iter().any(zero)
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|line| writeln!(f, "{line}"))

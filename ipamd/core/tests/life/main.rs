@@ -331,8 +331,10 @@ impl Life {
         if let Some(wanted) = self.ledger.wanted(&self.policy) {
             self.ledger.handle_served(&wanted);
         }
-        for (_, lease) in self.ledger.serve(&self.policy, self.now) {
-            let lease = lease.unwrap();
+        for (_, added) in self.ledger.serve(&self.policy, self.now) {
+            let (Added::Given(lease) | Added::Again(lease)) = added.unwrap() else {
+                panic!("served, and still in the line");
+            };
             self.sync();
             self.hold(lease.pod.name.as_str().parse().unwrap(), lease.wiring.address);
         }

@@ -1,5 +1,6 @@
 //! Single days of that life, each with its lesson.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ipamd_core::action::{Action, Effect, Fault};
@@ -244,6 +245,37 @@ fn invariant_4_an_eni_with_pods_is_not_detached_even_if_it_was_to_go() {
     life.hear(&detach, Err(throttled));
     life.step(Step::Wait(60));
     life.settle();
+}
+
+/// Two requests of one attachment wait; whoever asked first has gone when an address comes.
+#[test]
+fn requests_of_one_attachment_are_answered_together() {
+    let mut life = holding(1);
+    let capacity = AddressCount(10);
+    let ask = |life: &mut Life, pod| {
+        life.ledger
+            .add(request(pod), &life.policy, capacity, life.now)
+            .unwrap()
+    };
+    let Added::Given(first) = ask(&mut life, 0) else {
+        panic!("one is free");
+    };
+    let tickets = [1, 1, 2].map(|pod| match ask(&mut life, pod) {
+        Added::Queued(ticket) => ticket,
+        other => panic!("{other:?}"),
+    });
+    life.ledger.release(&request(0).key, &life.policy, life.stamp());
+    life.now = life.now.after(life.policy.cooldown);
+    life.ledger.handle_time(life.now);
+    let served = life.ledger.serve(&life.policy, life.now);
+    let outcomes: BTreeMap<_, _> = served.into_iter().collect();
+    let Some(Ok(Added::Given(lease))) = outcomes.get(&tickets[0]) else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!(lease.wiring.address, first.wiring.address);
+    assert_eq!(outcomes.get(&tickets[1]), Some(&Ok(Added::Again(lease.clone()))));
+    assert_eq!(outcomes.get(&tickets[2]), None, "nothing is left for another pod");
+    assert_eq!(life.ledger.waiting().len(), 1);
 }
 
 #[test]

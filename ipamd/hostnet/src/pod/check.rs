@@ -7,13 +7,14 @@ use std::path::Path;
 
 use ipamd_core::address::Mac;
 use ipamd_core::id::IfName;
-use ipamd_core::net::TableId;
 use ipamd_core::net::pod::PodWiring;
+use ipamd_core::net::{Rule, TableId};
 use ipnet::{IpNet, Ipv4Net};
 use netlink::{Family, Link, Routing};
 
 use super::{find, gateway_neighbour, open_namespace, pod_routes};
 use crate::Error;
+use crate::apply::kernel_rule;
 use crate::error::attempt;
 
 /// One thing that is not as promised.
@@ -60,6 +61,11 @@ pub enum Difference {
         /// The gateway.
         gateway: Ipv4Addr,
     },
+    /// The node lacks a rule for the pod.
+    NoRule {
+        /// Which.
+        rule: Rule,
+    },
     /// The node lacks its route to the pod, or it leads elsewhere.
     NoHostRoute {
         /// The pod's address.
@@ -81,6 +87,7 @@ impl fmt::Display for Difference {
             Self::NoNeighbour { gateway } => {
                 write!(f, "the pod lacks the permanent neighbour entry of {gateway}")
             }
+            Self::NoRule { rule } => write!(f, "the node lacks the rule {rule}"),
             Self::NoHostRoute { address } => write!(f, "the node lacks its route to {address}"),
         }
     }
@@ -122,6 +129,7 @@ pub(super) async fn differences(
     if let Some(link) = host_end {
         host_route(host, link.index, wiring, &mut found).await?;
     }
+    rules(host, wiring, &mut found).await?;
     if let Some(link) = pod_end {
         inside(pod, link.index, wiring, &mut found).await?;
     }
@@ -170,6 +178,28 @@ async fn host_route(
         found.push(Difference::NoHostRoute {
             address: wiring.address,
         });
+    }
+    Ok(())
+}
+
+/// Only wirings in the peer's layout have any; else nothing is asked.
+async fn rules(host: &Routing, wiring: &PodWiring, found: &mut Vec<Difference>) -> Result<(), Error> {
+    if wiring.rules.is_empty() {
+        return Ok(());
+    }
+    let there = host
+        .rules(Family::V4)
+        .await
+        .map_err(attempt("list the node's rules"))?;
+    for rule in &wiring.rules {
+        let wanted = kernel_rule(rule);
+        let same = |rule: &netlink::Rule| {
+            (rule.priority, rule.from, rule.to, rule.table)
+                == (wanted.priority, wanted.from, wanted.to, wanted.table)
+        };
+        if !there.iter().any(same) {
+            found.push(Difference::NoRule { rule: *rule });
+        }
     }
     Ok(())
 }

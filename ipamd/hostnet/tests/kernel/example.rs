@@ -145,7 +145,8 @@ pub(crate) fn wiring(pod: &str, container: u8, address: [u8; 4]) -> PodWiring {
         address: address.into(),
         gateway: Ipv4Addr::new(169, 254, 1, 1),
         table: TableId::PODS,
-        node_address: NODE,
+        node_address: Some(NODE),
+        rules: Vec::new(),
     }
 }
 

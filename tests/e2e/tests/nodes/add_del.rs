@@ -4,16 +4,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::site::{Site, Wishes, ask, until};
+use e2e::traces::ip;
 use futures::future::join_all;
 use serde_json::Value;
 use vpc_sim::pod::{self, Pod, PodName};
 use vpc_sim::probe::{Protocol, Responder};
-
-/// What `ip` says on a node.
-async fn ip(site: &Site, node: &str, arguments: &[&str]) -> Result<String> {
-    let output = site.machine(node)?.node().run("ip", arguments).await?;
-    Ok(String::from_utf8(output.stdout)?)
-}
 
 async fn no_trace(site: &Site, node: &str, pod: &Pod) -> Result<()> {
     let address = pod.address.to_string();
@@ -40,6 +35,7 @@ e2e::tests! {
         site.nothing_dropped().await
     }
 
+    /// CNI: CHK-3, CHK-5.
     async fn check_names_what_is_different(stage) {
         let site = Site::usual(&stage).await?;
         let pod = site.add("n1", &PodName::new("web")).await?;
@@ -83,6 +79,7 @@ e2e::tests! {
         site.nothing_dropped().await
     }
 
+    /// CNI: CALL-11.
     async fn concurrent_pods_get_different_addresses(stage) {
         let site = Site::usual(&stage).await?;
         let names: Vec<PodName> = (1..=12).map(|number| PodName::new(&format!("p{number}"))).collect();
@@ -103,6 +100,7 @@ e2e::tests! {
         Ok(())
     }
 
+    /// CNI: DEL-1, DEL-2.
     async fn del_of_what_nobody_knows_succeeds(stage) {
         let site = Site::usual(&stage).await?;
         let node = site.machine("n1")?.node();
@@ -111,6 +109,7 @@ e2e::tests! {
         Ok(())
     }
 
+    /// CNI: DEL-2, DEL-3.
     async fn del_after_the_namespace_is_gone_gives_the_address_back(stage) {
         let site = Site::usual(&stage).await?;
         let pod = site.add("n1", &PodName::new("web")).await?;

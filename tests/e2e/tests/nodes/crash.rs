@@ -2,24 +2,12 @@
 
 use anyhow::{Result, ensure};
 use e2e::site::{Site, Wishes, until};
+use e2e::traces::no_stray;
 use e2e::traffic::Flow;
 use vpc_sim::model::fault::{Effect, Fault};
 use vpc_sim::model::request::Operation;
 use vpc_sim::pod::PodName;
 use vpc_sim::probe::Responder;
-
-/// Everything that the cloud holds is on a node and goes with it.
-async fn nothing_leaked(site: &Site) -> Result<()> {
-    until("every ENI is attached and goes with its instance", || async {
-        let enis = site.vpc.cloud().change(|model, now| model.audit(now)).await?;
-        let stray = enis
-            .iter()
-            .find(|eni| eni.instance.is_none() || !eni.delete_on_termination);
-        ensure!(stray.is_none(), "{stray:?}");
-        Ok(())
-    })
-    .await
-}
 
 e2e::tests! {
     async fn restart_under_traffic_loses_no_packet(stage) {
@@ -77,7 +65,7 @@ e2e::tests! {
                 killed?;
                 let addresses: std::collections::BTreeSet<_> = pods?.iter().map(|pod| pod.address).collect();
                 ensure!(addresses.len() == 6, "{operation:?} {effect:?}: {addresses:?}");
-                nothing_leaked(&site).await?;
+                no_stray(&site).await?;
                 let enis = site.enis("n1")?.len();
                 ensure!(enis <= 3, "{operation:?} {effect:?}: {enis} ENIs");
             }
@@ -95,7 +83,7 @@ e2e::tests! {
         ensure!(primary.is_some_and(|eni| eni.addresses.len() == 6), "five secondary addresses, not ten");
         let counts = site.vpc.cloud().call_counts().await?;
         ensure!(counts.get(&Operation::AssignPrivateIpAddresses) == Some(&1), "{counts:?}");
-        nothing_leaked(&site).await
+        no_stray(&site).await
     }
 
     async fn a_del_while_the_daemon_is_away_is_made_up_for(stage) {
@@ -125,7 +113,7 @@ e2e::tests! {
         }
         site.start("n1").await?;
         site.add_all("n1", &["a", "b", "c", "d", "e", "f"]).await?;
-        nothing_leaked(&site).await?;
+        no_stray(&site).await?;
         site.nothing_dropped().await
     }
 }

@@ -5,9 +5,11 @@
 mod add_del;
 mod crash;
 mod flows;
+mod peer;
+mod verbs;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    e2e::runner::run(&[add_del::ALL, crash::ALL, flows::ALL].concat())
+    e2e::runner::run(&[add_del::ALL, verbs::ALL, crash::ALL, flows::ALL, peer::ALL].concat())
 }

@@ -12,9 +12,9 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 
-use super::starter::STARTER;
+use super::starter::{RUN, STARTER};
 use super::supervise::supervise;
-use super::{Error, INSIDE, ROLE_PREFIX, SCRATCH, hint, pod, this_program};
+use super::{Error, INSIDE, ROLE_PREFIX, SCRATCH, cgroup, hint, pod, this_program};
 use crate::node::machine;
 
 /// Plays a part to its end and returns the exit code.
@@ -85,7 +85,8 @@ fn init(program: &OsStr, arguments: &[OsString]) -> Result<i32, Error> {
     simulator
         .arg0(program)
         .args(arguments)
-        .env(INSIDE, "1")
+        .env(INSIDE, std::env::var_os(RUN).unwrap_or_default())
+        .env_remove(RUN)
         .env_remove(STARTER);
     supervise(&mut simulator, "the simulator", |_| Ok(()))
 }
@@ -106,9 +107,13 @@ fn enter(holder: u32, rest: &[OsString]) -> Result<i32, Error> {
         [part, rest @ ..] => (text(part)?, rest),
         [] => return Err(Error::Arguments(format!("{ROLE_PREFIX}enter"))),
     };
-    if !same_user_namespace(holder) {
+    if !same_namespace(holder, "user") {
         // Only from outside of the world: whoever made it may enter it, and is root there.
         join(holder, "user", CloneFlags::CLONE_NEWUSER)?;
+    }
+    if !same_namespace(holder, "cgroup") {
+        cgroup::join(holder)?;
+        join(holder, "cgroup", CloneFlags::CLONE_NEWCGROUP)?;
     }
     for (kind, flag) in [
         ("ipc", CloneFlags::CLONE_NEWIPC),
@@ -140,10 +145,11 @@ fn arrive(holder: u32, namespace: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// A process cannot join the user namespace that it is in. One that cannot be read is tried.
-fn same_user_namespace(pid: u32) -> bool {
-    let theirs = std::fs::read_link(format!("/proc/{pid}/ns/user"));
-    let ours = std::fs::read_link("/proc/self/ns/user");
+/// Whether this process is where another is already: the user namespace that a process is in cannot be joined, and
+/// only nodes that run containers have cgroups of their own. One that cannot be read is tried.
+fn same_namespace(pid: u32, kind: &str) -> bool {
+    let theirs = std::fs::read_link(format!("/proc/{pid}/ns/{kind}"));
+    let ours = std::fs::read_link(format!("/proc/self/ns/{kind}"));
     matches!((theirs, ours), (Ok(theirs), Ok(ours)) if theirs == ours)
 }
 
@@ -170,7 +176,17 @@ pub(crate) fn die_with_parent() -> Result<(), Error> {
 }
 
 pub(crate) fn mount_on(what: &str, path: &Path, kind: Option<&str>, flags: MsFlags) -> Result<(), Error> {
-    mount(Some(what), path, kind, flags, None::<&str>).map_err(|source| Error::Mount {
+    mount_with(what, path, kind, flags, None)
+}
+
+pub(crate) fn mount_with(
+    what: &str,
+    path: &Path,
+    kind: Option<&str>,
+    flags: MsFlags,
+    options: Option<&str>,
+) -> Result<(), Error> {
+    mount(Some(what), path, kind, flags, options).map_err(|source| Error::Mount {
         what: what.to_owned(),
         path: path.to_owned(),
         hint: hint(),

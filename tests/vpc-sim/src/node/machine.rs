@@ -8,10 +8,10 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::sethostname;
 use serde::{Deserialize, Serialize};
 
-use super::root;
+use super::root::{self, Cgroups};
 use crate::holder::role::{chain, die_with_parent, file};
 use crate::holder::supervise::{bury_for_ever, supervise};
-use crate::holder::{Error, ROLE_PREFIX, this_program};
+use crate::holder::{Error, ROLE_PREFIX, cgroup, this_program};
 
 /// What a node's processes are told, as JSON in an argument.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -22,6 +22,8 @@ pub(crate) struct Machine {
     pub(crate) directory: std::path::PathBuf,
     /// Settings under `/proc/sys`: path and value.
     pub(crate) sysctls: Vec<(String, String)>,
+    /// The run's cgroups, when the node has some of its own there.
+    pub(crate) cgroups: Option<String>,
 }
 
 /// What the simulator reads from a starting node, a line each.
@@ -33,6 +35,10 @@ pub(crate) const FAILED_LINE: &str = "failed ";
 
 /// The keeper: makes the namespaces, starts the node's process 1 and says its number.
 pub(crate) fn keep(spec: &str) -> Result<i32, Error> {
+    if let Err(error) = settle(spec) {
+        say(&format!("{FAILED_LINE}{}", chain(&error)))?;
+        return Ok(1);
+    }
     let all = CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
@@ -49,6 +55,21 @@ pub(crate) fn keep(spec: &str) -> Result<i32, Error> {
     })
 }
 
+/// Gives the node cgroups, if it is to have some: its processes are born there.
+fn settle(spec: &str) -> Result<(), Error> {
+    let machine = understand(spec)?;
+    match &machine.cgroups {
+        Some(run) => cgroup::enter_new(run, &machine.name).map_err(|source| Error::Cgroups {
+            source: Box::new(source),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn understand(spec: &str) -> Result<Machine, Error> {
+    serde_json::from_str(spec).map_err(|_| Error::Arguments("node".to_owned()))
+}
+
 /// The node's process 1.
 pub(crate) fn run(spec: &str) -> Result<i32, Error> {
     die_with_parent()?;
@@ -63,9 +84,12 @@ pub(crate) fn run(spec: &str) -> Result<i32, Error> {
 }
 
 fn set_up(spec: &str) -> Result<(), Error> {
-    let machine: Machine =
-        serde_json::from_str(spec).map_err(|_| Error::Arguments("node-init".to_owned()))?;
-    root::build(&machine.directory)?;
+    let machine = understand(spec)?;
+    let cgroups = match machine.cgroups {
+        Some(_) => Cgroups::OfTheNode,
+        None => Cgroups::OfTheMachine,
+    };
+    root::build(&machine.directory, cgroups)?;
     sethostname(&machine.name).map_err(|source| Error::System {
         attempt: "name a node",
         source,

@@ -15,8 +15,8 @@ use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{chdir, pivot_root};
 
-use crate::holder::Error;
 use crate::holder::role::{file, make_dir, mount_on};
+use crate::holder::{Error, cgroup};
 
 /// The places on a node's disk that its software writes to: the CNI configuration, its plugins and their state, the
 /// runtime's and the kubelet's state, and logs.
@@ -41,8 +41,17 @@ const FRESH: [&str; 3] = ["proc", "run", "sys"];
 /// Directories of the machine that a node may write to.
 const SHARED: [&str; 2] = ["dev", "tmp"];
 
+/// Which cgroups `/sys/fs/cgroup` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cgroups {
+    /// The machine's: nobody on the node makes any.
+    OfTheMachine,
+    /// The node's own part of them, for a container runtime.
+    OfTheNode,
+}
+
 /// Builds the root in `directory` and moves into it.
-pub(super) fn build(directory: &Path) -> Result<(), Error> {
+pub(super) fn build(directory: &Path, cgroups: Cgroups) -> Result<(), Error> {
     let root = directory.join("root");
     make_dir(&root)?;
     mount_on("tmpfs", &root, Some("tmpfs"), MsFlags::empty())?;
@@ -53,12 +62,29 @@ pub(super) fn build(directory: &Path) -> Result<(), Error> {
         make_dir(&root.join(fresh))?;
     }
     mount_on("proc", &root.join("proc"), Some("proc"), MsFlags::empty())?;
-    mount_sys(&root)?;
+    match cgroups {
+        Cgroups::OfTheMachine => mount_sys(&root)?,
+        Cgroups::OfTheNode => {
+            hide_machine_cgroups(&root)?;
+            mount_on("sysfs", &root.join("sys"), Some("sysfs"), MsFlags::empty())?;
+            cgroup::mount_below(&root)?;
+        }
+    }
     let run = root.join("run");
     mount_on("tmpfs", &run, Some("tmpfs"), MsFlags::empty())?;
     make_dir(&run.join("netns"))?;
     make_dir(&run.join("lock"))?;
-    move_into(&root)
+    move_into(&root)?;
+    // Mounts that a container makes for its node, and the node's for containers, are passed on where they are wanted.
+    mount_on("none", Path::new("/"), None, MsFlags::MS_REC | MsFlags::MS_SHARED)
+}
+
+/// Runtimes take the first cgroups among the mounts for theirs.
+fn hide_machine_cgroups(root: &Path) -> Result<(), Error> {
+    umount2(&root.join(MACHINE).join("sys"), MntFlags::MNT_DETACH).map_err(|source| Error::System {
+        attempt: "take the machine's /sys away from a node",
+        source,
+    })
 }
 
 /// The node's devices appear in a `/sys` of its own; where the kernel refuses one (a container that masks its own),

@@ -99,7 +99,8 @@ fn examples_are_scenarios_and_their_paths_are_relative_to_them() {
 fn the_schema_says_what_the_types_accept() {
     let schema: Value = serde_json::from_str(include_str!("../scenario.schema.json")).unwrap();
     let subnet = json!({"name": "a", "cidr": "10.0.0.0/24", "zone": "us-east-1a"});
-    let node = json!({"name": "n", "type": "t3.medium", "subnet": "a", "rp_filter": 2, "env": {}});
+    let node =
+        json!({"name": "n", "type": "t3.medium", "subnet": "a", "rp_filter": 2, "runtime": true, "env": {}});
     let whole = json!({
         "seed": 1, "vpc": "10.0.0.0/16", "ec2": "real", "subnets": [subnet], "nodes": [node],
         "ipamd": "/a", "cni_shim": "/b",  "env": {"A": "b"},

@@ -56,10 +56,10 @@ pub enum Error {
 /// A node of a running VPC.
 #[derive(Debug)]
 pub struct Machine {
-    node: Node,
-    instance: InstanceId,
-    primary: Ipv4Addr,
-    env: BTreeMap<String, String>,
+    pub(super) node: Node,
+    pub(super) instance: InstanceId,
+    pub(super) primary: Ipv4Addr,
+    pub(super) env: BTreeMap<String, String>,
     daemon: Mutex<Option<Child>>,
 }
 
@@ -143,6 +143,21 @@ impl Machine {
         started.map_err(|_| Error::Silent { node: name() })??;
         *self.daemon.lock().await = Some(child);
         Ok(())
+    }
+
+    /// Waits until the daemon has died by itself; says how. `None` when none was started.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub async fn until_ipamd_died(&self) -> Result<Option<std::process::ExitStatus>, Error> {
+        let Some(mut child) = self.daemon.lock().await.take() else {
+            return Ok(None);
+        };
+        let ended = child.wait().await.map_err(|source| Error::End {
+            node: self.node.name().to_owned(),
+            source,
+        });
+        ended.map(Some)
     }
 
     /// Kills the daemon as the kernel would: at once, wherever it is. Returns when nothing of it is left.

@@ -179,6 +179,59 @@ fn a_run_that_is_killed_takes_everything_along_and_its_name_is_free() {
 }
 
 #[test]
+fn cgroups_of_a_node_with_a_runtime_go_with_the_run_or_at_the_next_start() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can give a node cgroups");
+        return;
+    }
+    let nodes = "nodes:\n- {name: n1, type: t3.medium, subnet: a, runtime: true}
+- {name: n2, type: t3.medium, subnet: a}\n";
+    let subnets = "subnets:\n- {name: a, cidr: 10.0.0.0/20, zone: us-east-1a}\n";
+    let users = everyone();
+    for other in &users[1..] {
+        let scenario = other.file("runtime.yaml", &format!("{nodes}{subnets}"));
+        if other.up(&["--detach"]).is_some() {
+            other.does(&["down"]);
+            assert!(other.refuses(&["up", &scenario]).contains("needs root"));
+        }
+    }
+    let run = &users[0];
+    let scenario = run.file("runtime.yaml", &format!("{nodes}{subnets}"));
+    for end in ["down", "kill"] {
+        run.up(&["--detach", &scenario]).unwrap();
+        let starter = run.starter();
+        // The node sees its part as the whole, makes cgroups there, and has its processes in it.
+        let script =
+            "cut -d: -f3 /proc/self/cgroup | sort -u; for h in /sys/fs/cgroup/*/; do mkdir $h/a $h/a/b; done";
+        let (out, errors) = said(&run.exec("n1", &["sh", "-c", script], ""));
+        assert_eq!((out.as_str(), errors.as_str()), ("/\n", ""));
+        let made = run::cgroups_of(starter);
+        assert!(
+            !made.is_empty() && made.iter().all(|run| run.join("n1/a/b").exists()),
+            "{made:?}"
+        );
+        assert!(
+            made.iter().all(|run| !run.join("n2").exists()),
+            "only where it was asked for"
+        );
+        if end == "kill" {
+            kill(Pid::from_raw(starter), Signal::SIGKILL).unwrap();
+            assert!(run::within_seconds(10, || run.processes().is_empty()));
+            let is_free = || run.refuses(&["nodes"]).contains("no run named default");
+            assert!(run::within_seconds(10, is_free));
+            run.up(&["--detach"]).unwrap();
+        }
+        run.does(&["down"]);
+        assert!(run.is_gone(), "{:?}", run.processes());
+        assert_eq!(
+            run::cgroups_of(starter),
+            Vec::<std::path::PathBuf>::new(),
+            "after {end}"
+        );
+    }
+}
+
+#[test]
 fn a_run_in_the_foreground_says_what_happens_and_ends_by_a_signal() {
     for run in everyone() {
         if run.up(&["--detach"]).is_none() {

@@ -1,0 +1,133 @@
+//! What the daemon says of itself: whether pods can be served, what of the node is not as it should be, what the node is.
+
+use ipamd_core::id::AttachmentKey;
+use ipamd_core::ledger::stale::Known;
+use ipamd_core::moment::Moment;
+
+use super::message::{GcReply, NotReady};
+use super::record::Answer;
+use super::{Checked, Daemon, Facts, clock};
+
+impl Daemon<'_> {
+    pub(super) async fn tell_health(&mut self, now: Moment) {
+        let could_give = self.serving || self.ledger.has_free(now) || self.report.wants_nothing();
+        let serving = self.why_not_ready().is_none() && could_give;
+        if serving == self.serving {
+            return;
+        }
+        self.serving = serving;
+        self.has_served |= serving;
+        tracing::info!(serving, "health");
+        self.health.set(serving).await;
+        if serving && let Err(error) = self.absence.end(&self.boot_id, self.config.process.status_grace) {
+            tracing::warn!(%error, "STATUS will not see that the daemon was serving");
+        }
+    }
+
+    /// Why an ADD could not be served, for a runtime whose kubelet evicts the node's pods for it: a restart within its
+    /// grace is no reason.
+    pub(super) fn status(&self, now: Moment) -> Option<NotReady> {
+        let reason = self.why_not_ready().or_else(|| self.why_full(now))?;
+        let absence = || self.absence.length(&self.boot_id, now.0);
+        let is_coming_back = !self.has_served && absence().is_some_and(|absence| absence.is_within_grace());
+        (!is_coming_back).then_some(reason)
+    }
+
+    /// A full node is told only to operators who asked for the specification's letter: kubelet evicts for it.
+    fn why_full(&self, now: Moment) -> Option<NotReady> {
+        let full = self.config.process.status_fails_when_full && !self.ledger.has_free(now);
+        full.then(|| NotReady {
+            reason: format!(
+                "no address is free. {}",
+                self.report.to_string().replace('\n', " ")
+            ),
+            impaired: false,
+        })
+    }
+
+    /// Why an ADD could not be served even were there a free address, with the next step.
+    pub(super) fn why_not_ready(&self) -> Option<NotReady> {
+        let served = self
+            .ledger
+            .enis()
+            .values()
+            .any(|record| !record.served.is_empty());
+        let (reason, impaired) = match self.ledger.node() {
+            None => (
+                "instance metadata has not been read yet; see the log of ipamd".to_owned(),
+                false,
+            ),
+            Some(node) if self.limits.is_none() => (
+                format!(
+                    "the limits of {} are not known; upgrade Berth",
+                    node.instance_type
+                ),
+                false,
+            ),
+            Some(_) if self.trouble.is_some() => (self.trouble.clone().unwrap_or_default(), true),
+            Some(_) if !served && !self.report.wants_nothing() => {
+                let reason = self.report.to_string().replace('\n', " ");
+                (format!("no address is ready yet. {reason}"), false)
+            }
+            Some(_) => return None,
+        };
+        Some(NotReady { reason, impaired })
+    }
+
+    /// What is on record for an attachment, and what of the node's network a pass would change.
+    pub(super) async fn check(&mut self, key: &AttachmentKey) -> Checked {
+        let wiring = self.ledger.leases().get(key).map(|lease| lease.wiring.clone());
+        let policy = &self.config.policy;
+        let problems = match (self.ledger.wanted(policy), self.ledger.node()) {
+            (Some(wanted), Some(node)) => self.kernel.problems(&wanted, policy, node).await,
+            _ => Ok(Vec::new()),
+        };
+        let problems = problems.unwrap_or_else(|error| vec![super::chain(&error)]);
+        Checked { wiring, problems }
+    }
+
+    /// Takes back what a runtime forgot; whoever asked unwires it.
+    pub(super) fn handle_gc(&mut self, known: &Known, reply: GcReply) {
+        let mut stale = Vec::new();
+        for key in self.ledger.stale(known) {
+            if let Some(lease) = self.ledger.release(&key, &self.config.policy, clock::stamp()) {
+                tracing::info!(attachment = %key, pod = %lease.pod, "its runtime forgot it: taken back");
+                stale.push((key, lease.wiring));
+            }
+        }
+        self.answers.push(Answer::Gc(reply, stale));
+    }
+
+    pub(super) fn facts(&self) -> Facts {
+        let places = self.ledger.enis().iter();
+        Facts {
+            node: self.ledger.node().cloned(),
+            places: places
+                .filter_map(|(eni, record)| Some((eni.clone(), record.place()?)))
+                .collect(),
+        }
+    }
+
+    pub(super) fn explain(&self) -> String {
+        let state = match self.why_not_ready() {
+            Some(NotReady { reason, .. }) => reason,
+            None => "Pods can be served.".to_owned(),
+        };
+        let enis = self.ledger.enis().values().map(|record| {
+            let place = record.place().map_or("detached".to_owned(), |place| {
+                format!("device {}", place.device_index)
+            });
+            let (served, held) = (record.served.len(), record.seen.blocks.len());
+            format!(
+                "{} ({place}): {} pods, {served} of {held} blocks served.",
+                record.seen.id,
+                self.ledger.leases_on(&record.seen.id)
+            )
+        });
+        std::iter::once(state)
+            .chain(enis)
+            .chain([self.report.to_string()])
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+}

@@ -1,0 +1,3 @@
+module berth.test/cluster/probe
+
+go 1.26
