@@ -53,7 +53,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::cloud::{Cloud, CloudGone, Heard};
 use crate::model::error::Ec2Error;
-use crate::model::request::Call;
+use crate::model::request::{Call, Caller};
+use crate::model::{Handled, Model};
 use query::Params;
 
 /// The largest form that is read. EC2's own limit is not known; a thousand ids take 40 KiB.
@@ -179,6 +180,30 @@ impl Ec2 {
             Heard::Answer(answer) => Ok(answer.map(|answer| action::render(operation, &shape, answer, id))),
         }
     }
+}
+
+/// One form, carried out on a model at its beginning, with neither HTTP nor waiting: the document that a caller would get.
+/// For whoever wants to try a form, fuzzers among them.
+pub fn try_form(model: &mut Model, form: &str) -> String {
+    let id = RequestId(0);
+    let parsed = Params::parse(form).and_then(action::parse);
+    let done = parsed.and_then(|parsed| {
+        let operation = parsed.request.operation();
+        let call = Call {
+            caller: Caller::AccessKey("AKIAEXAMPLE".to_owned()),
+            dry_run: parsed.dry_run,
+            request: parsed.request,
+        };
+        match model.handle(Duration::ZERO, &call) {
+            Handled::Answered { result, .. }
+            | Handled::AnswerLost(result)
+            | Handled::HeldAfter(_, result) => {
+                result.map(|answer| action::render(operation, &parsed.shape, answer, id))
+            }
+            Handled::HeldBefore(_) => Ok(String::new()),
+        }
+    });
+    done.unwrap_or_else(|error| xml::error(&error, id))
 }
 
 /// The query string of a GET, the body of a POST.

@@ -1,0 +1,168 @@
+//! What strangers' bytes go through, each by a function that must neither panic nor hang: the fuzzer's targets, and the
+//! corpus as plain tests.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ipamd_core::id::{AttachmentKey, Pod};
+use ipamd_core::ledger::Ledger;
+use ipamd_core::ledger::journal::{self, Present};
+use ipamd_core::moment::{Moment, Stamp};
+use ipamd_core::net::pod::PodWiring;
+use prost::Message;
+use proto::{peer, v1};
+use vpc_sim::scenario::Scenario;
+
+/// A target: its name, which is also its corpus' folder, and what it does.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const ALL: &[Target] = &[
+    ("plugin_input", plugin_input),
+    ("plugin_arguments", plugin_arguments),
+    ("our_wire", our_wire),
+    ("peers_wire", peers_wire),
+    ("ec2_query", ec2_query),
+    ("scenario", scenario),
+    ("journal", journal),
+];
+
+fn environment(verb: &str, arguments: &str) -> BTreeMap<String, String> {
+    [
+        ("CNI_COMMAND", verb),
+        ("CNI_CONTAINERID", "c1"),
+        ("CNI_NETNS", "/run/netns/pod"),
+        ("CNI_IFNAME", "eth0"),
+        ("CNI_PATH", "/opt/cni/bin"),
+        ("CNI_ARGS", arguments),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// Standard input of the plugin, prevResult and the list of a GC in it. What is refused is refused with a document.
+pub fn plugin_input(data: &[u8]) {
+    for verb in ["ADD", "DEL", "GC"] {
+        if let Err(document) = cni_shim::understand(&environment(verb, ""), data) {
+            let document: serde_json::Value = serde_json::from_str(&document).expect("a document");
+            assert!(
+                document["code"].as_u64().is_some_and(|code| code > 0),
+                "{document}"
+            );
+        }
+    }
+}
+
+/// CNI_ARGS, and the container's id and interface in front of it.
+pub fn plugin_arguments(data: &[u8]) {
+    let conf = br#"{"cniVersion": "1.1.0", "name": "aws-cni", "type": "aws-cni"}"#;
+    let text = String::from_utf8_lossy(data);
+    let mut lines = text.lines();
+    let mut environment = environment("ADD", lines.next().unwrap_or_default());
+    for (variable, value) in ["CNI_CONTAINERID", "CNI_IFNAME", "CNI_COMMAND"]
+        .into_iter()
+        .zip(lines)
+    {
+        environment.insert(variable.to_owned(), value.to_owned());
+    }
+    let _ = cni_shim::understand(&environment, conf);
+}
+
+/// Our own messages, as the daemon and the plugin read them. The first byte chooses.
+pub fn our_wire(data: &[u8]) {
+    let Some((kind, data)) = data.split_first() else {
+        return;
+    };
+    match kind % 4 {
+        0 => {
+            let Ok(asked) = v1::AddRequest::decode(data) else {
+                return;
+            };
+            let _ = AttachmentKey::try_from(asked.attachment.unwrap_or_default());
+            let _ = Pod::try_from(asked.pod.unwrap_or_default());
+        }
+        1 => {
+            let Ok(wiring) = v1::Wiring::decode(data).map(PodWiring::try_from) else {
+                return;
+            };
+            if let Ok(wiring) = wiring {
+                assert_eq!(PodWiring::try_from(v1::Wiring::from(&wiring)), Ok(wiring));
+            }
+        }
+        2 => {
+            let _ = v1::GcRequest::decode(data).map(proto::known);
+        }
+        _ => {
+            let name = String::from_utf8_lossy(data);
+            if let Some(key) = proto::tombstone_key(&name) {
+                assert_eq!(proto::tombstone_name(&key), name);
+            }
+        }
+    }
+}
+
+/// The peer's messages, as the plugin reads them from its daemon. The first byte chooses.
+pub fn peers_wire(data: &[u8]) {
+    let Some((kind, data)) = data.split_first() else {
+        return;
+    };
+    match kind % 3 {
+        0 => {
+            if let Ok(answer) = peer::AddNetworkReply::decode(data) {
+                let _ = cni_shim::understand_peer(&answer);
+            }
+        }
+        1 => drop(peer::AddNetworkRequest::decode(data)),
+        _ => drop(peer::DelNetworkReply::decode(data)),
+    }
+}
+
+/// A request to the simulated EC2: its body, read and carried out on a small VPC.
+pub fn ec2_query(data: &[u8]) {
+    let Ok(mut model) = vpc_sim::example::example(vpc_sim::model::settings::Settings::instant(1)) else {
+        return;
+    };
+    // Several forms, a line each, so that one can build on another.
+    for form in String::from_utf8_lossy(data).lines() {
+        let document = vpc_sim::ec2::try_form(&mut model, form);
+        assert!(document.starts_with("<?xml"), "{document}");
+    }
+}
+
+/// A scenario.
+pub fn scenario(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = Scenario::parse(text);
+    }
+}
+
+/// The journal: whatever is in it, a state comes out of it, and what that state saves says the same again. What begins with
+/// a brace is taken for entries without their checksums, which no fuzzer would guess.
+pub fn journal(data: &[u8]) {
+    let present = Present {
+        boot_id: "one".to_owned(),
+        at: Stamp {
+            moment: Moment(Duration::from_secs(1000)),
+            wall: Duration::from_secs(1_700_000_000),
+        },
+        cooldown: Duration::from_secs(30),
+    };
+    let entries = match data.first() {
+        Some(b'{') => data
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect(),
+        _ => journal::decode(data).entries,
+    };
+    let restored = Ledger::restore(entries, &present);
+    let saved: Vec<u8> = restored
+        .entries(&present.boot_id, present.at.moment)
+        .iter()
+        .flat_map(|entry| journal::encode(entry).expect("an entry has JSON"))
+        .collect();
+    let decoded = journal::decode(&saved);
+    assert_eq!(decoded.whole_bytes, saved.len());
+    let again = Ledger::restore(decoded.entries, &present);
+    assert_eq!(again.leases(), restored.leases());
+    assert_eq!(again.intents(), restored.intents());
+}
