@@ -28,7 +28,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("vpc-sim", &["netlink"]),
     ("xtask", &["vpc-sim", "proto", "ipamd-core", "hostnet", "netlink"]),
     ("e2e", &["vpc-sim", "proto", "ipamd-core", "hostnet", "netlink"]),
-    ("berth", &["ipamd-core", "vpc-sim"]),
+    ("berth", &["cni-shim", "ipamd-core", "proto", "vpc-sim"]),
 ];
 
 /// Crates of others that only these crates of ours may name.
