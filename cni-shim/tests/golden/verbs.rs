@@ -104,6 +104,18 @@ in_sandbox! {
     }
 
     /// CNI: DEL-2, DEL-4.
+    /// A DEL overtook the ADD, so what was wired has lost its address; the ADD is tried again.
+    fn what_an_overtaken_add_wired_is_made_anew() {
+        let (daemon, pod) = (Daemon::serve(), Pod::new());
+        cni("ADD", &pod, &json!({})).result();
+        let other = PodWiring { address: [10, 0, 1, 31].into(), ..wiring() };
+        daemon.will_answer(Answer::Wiring(other.clone()));
+        let again = cni("ADD", &pod, &json!({})).result();
+        assert_eq!(again["ips"][0]["address"], "10.0.1.31/32");
+        assert_eq!(block_on(hostnet::pod::check::check(Path::new(pod.path()), &other)).unwrap(), []);
+        assert_eq!(devices(), ["eni*", "lo"]);
+    }
+
     fn a_del_without_record_goes_by_the_previous_result_or_leaves_the_device_to_its_namespace() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         let result = cni("ADD", &pod, &json!({})).result();

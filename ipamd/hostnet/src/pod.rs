@@ -20,6 +20,7 @@ use crate::Error;
 use crate::apply::{any_such_route, apply, kernel_route};
 use crate::error::attempt;
 use crate::failpoint::{self, Step};
+use crate::pod::check::Difference;
 
 pub mod check;
 
@@ -128,11 +129,20 @@ async fn create(
     };
     match host.create_veth(&spec).await {
         Err(error) if error.is_exists() => {
-            if check::differences(host, pod, wiring).await?.is_empty() {
+            let differences = check::differences(host, pod, wiring).await?;
+            if differences.is_empty() {
                 return Ok(false);
             }
+            // The node's route is the last step of a wiring and the first to go.
+            let serves_nobody = |difference: &Difference| {
+                matches!(
+                    difference,
+                    Difference::NoAddress { .. } | Difference::NoHostRoute { .. }
+                )
+            };
+            let own = differences.iter().any(serves_nobody).then_some(wiring.host_mac);
             if let Some(left) = find(pod, &wiring.pod_name).await?
-                && !bury(host, &left).await?
+                && !bury(host, &left, own).await?
             {
                 return Err(Error::InterfaceExists {
                     name: wiring.pod_name.clone(),
@@ -154,12 +164,15 @@ async fn create(
     Ok(true)
 }
 
-/// Deletes a pod's device that an earlier DEL left to its namespace: a runtime may use the namespace again. Says whether
-/// it was one.
-async fn bury(host: &Routing, pod_end: &Link) -> Result<bool, Error> {
+/// Deletes a pod's device that an earlier DEL left to its namespace, because a runtime may use the namespace again; or one
+/// whose host end has this MAC, which an ADD of this very attachment left unfinished or a DEL overtook. Says whether it was
+/// either.
+async fn bury(host: &Routing, pod_end: &Link, own: Option<Mac>) -> Result<bool, Error> {
     let links = host.links().await.map_err(attempt("list the node's devices"))?;
-    let is_its_doomed_end = |link: &&Link| link.group == DOOMED_GROUP && Some(link.index) == pod_end.peer;
-    let Some(doomed) = links.iter().find(is_its_doomed_end) else {
+    let is_own = |link: &Link| own.is_some_and(|mac| link.mac == Some(netlink::Mac(mac.0)));
+    let is_left =
+        |link: &&Link| Some(link.index) == pod_end.peer && (link.group == DOOMED_GROUP || is_own(link));
+    let Some(doomed) = links.iter().find(is_left) else {
         return Ok(false);
     };
     match host.delete_link(doomed.index).await {

@@ -13,11 +13,12 @@ use e2e::traces;
 use futures::StreamExt;
 use proto::v1;
 use proto::v1::ipam_client::IpamClient;
+use serde_json::Value;
 use tonic::transport::Channel;
 use vpc_sim::model::error::Ec2Error;
 use vpc_sim::model::fault::{Effect, Fault};
 use vpc_sim::model::request::Operation;
-use vpc_sim::pod::PodName;
+use vpc_sim::pod::{self, PodName};
 
 const NODE: &str = "n1";
 
@@ -197,7 +198,92 @@ async fn fail(site: &Site, dice: &mut Dice) -> Result<()> {
     Ok(())
 }
 
+/// Containers of the storm, each with its namespace.
+const NAMESPACES: u64 = 10;
+
+/// Runs of the plugin between two looks, and looks.
+const STORM: usize = 100;
+const STORMS: u64 = 6;
+
+fn name(container: u64) -> PodName {
+    PodName::new(&format!("s{container}"))
+}
+
+/// The plugin runs for all containers at once, and for one several times at once. What it says must be an answer.
+async fn storm(site: &Site, dice: &mut Dice) -> Result<()> {
+    let node = site.machine(NODE)?.node();
+    let runs: Vec<(u64, &'static str)> = (0..STORM)
+        .map(|_| {
+            let verb = if dice.roll(9) < 5 { "ADD" } else { "DEL" };
+            (dice.roll(NAMESPACES), verb)
+        })
+        .collect();
+    let runs = runs.into_iter().map(|(container, verb)| async move {
+        let output = pod::run(node, site.plugin(), &name(container), verb, None).await?;
+        let is_answer = output.stdout.is_empty() || serde_json::from_slice::<Value>(&output.stdout).is_ok();
+        ensure!(
+            is_answer && output.status.code().is_some_and(|code| code <= 1),
+            "{output:?}"
+        );
+        anyhow::Ok(())
+    });
+    let mut runs = futures::stream::iter(runs).buffer_unordered(8);
+    while let Some(ended) = runs.next().await {
+        ended?;
+    }
+    Ok(())
+}
+
+/// Whatever the storm left: a DEL and an ADD make it right, for every container.
+async fn calm(site: &Site) -> Result<()> {
+    let node = site.machine(NODE)?.node();
+    let mut holders: BTreeMap<String, u64> = BTreeMap::new();
+    for container in 0..NAMESPACES {
+        let mut result = None;
+        for verb in ["DEL", "ADD", "CHECK"] {
+            let output = pod::run(node, site.plugin(), &name(container), verb, result.as_ref()).await?;
+            ensure!(output.status.success(), "{verb} of s{container}: {output:?}");
+            if verb == "ADD" {
+                result = Some(serde_json::from_slice::<Value>(&output.stdout)?);
+            }
+        }
+        let result = result.context("a result")?;
+        let address = result["ips"][0]["address"].as_str().context("an address")?;
+        if let Some(other) = holders.insert(address.to_owned(), container) {
+            bail!("{address} is held by {other} and {container}");
+        }
+    }
+    Ok(())
+}
+
 e2e::tests! {
+    async fn a_thousand_random_runs_of_the_plugin_leave_nothing(stage) {
+        let wishes = Wishes::default().with("IP_COOLDOWN_PERIOD", "0");
+        let site = Site::new(&stage, &wishes).await?;
+        let node = site.machine(NODE)?.node();
+        let mut namespaces = Vec::new();
+        for container in 0..NAMESPACES {
+            namespaces.push(node.add_pod(&name(container).container).await?);
+        }
+        let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+        for number in 0..STORMS {
+            storm(&site, &mut dice).await?;
+            calm(&site).await.with_context(|| format!("after storm {number}"))?;
+            if number % 4 == 3 {
+                site.kill(NODE).await?;
+                storm(&site, &mut dice).await?;
+                site.start(NODE).await?;
+            }
+        }
+        drop(namespaces);
+        for container in 0..NAMESPACES {
+            let name = name(container);
+            pod::run(node, site.plugin(), &name, "DEL", None).await?;
+            node.remove_pod(&name.container).await?;
+        }
+        traces::none(&site, NODE).await
+    }
+
     async fn ten_thousand_random_requests_give_no_address_twice(stage) {
         let wishes = Wishes::default().with("IP_COOLDOWN_PERIOD", "0").with("BERTH_RELEASE_DWELL_SECONDS", "1");
         let site = Site::new(&stage, &wishes).await?;

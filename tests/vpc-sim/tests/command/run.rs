@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -50,9 +50,13 @@ impl Run {
             .tempdir()
             .unwrap()
             .keep();
-        // A user without rights may not see the folder of the build.
+        // A user without rights may not see the folder of the build. Copied by another process: were it open for writing in
+        // this one, a child that another thread forks meanwhile would hold it, and it could not be run.
         let program = directory.join("vpc-sim");
-        std::fs::copy(env!("CARGO_BIN_EXE_vpc-sim"), &program).unwrap();
+        let copied = Command::new("cp")
+            .args([Path::new(env!("CARGO_BIN_EXE_vpc-sim")), &program])
+            .status();
+        assert!(copied.unwrap().success());
         if let Some(user) = user {
             chown(&directory, Some(user), Some(user)).unwrap();
         }
