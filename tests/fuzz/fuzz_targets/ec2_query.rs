@@ -1,5 +1,6 @@
 //! See `targets.rs`.
 #![no_main]
+#![allow(dead_code, reason = "each binary has one target of all")]
 
 #[path = "../targets.rs"]
 mod targets;
