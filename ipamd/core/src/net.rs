@@ -44,7 +44,27 @@ pub mod priority {
 
 /// The number of a secondary ENI in the packet and connection mark, 1 to 127; allocated and journalled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
 pub struct EniMark(u8);
+
+/// A number that is no mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is no ENI's number in the mark; 1 to {MARK_SECONDARY_MASK} are")]
+pub struct NoMark(u8);
+
+impl TryFrom<u8> for EniMark {
+    type Error = NoMark;
+
+    fn try_from(number: u8) -> Result<Self, NoMark> {
+        Self::new(number).ok_or(NoMark(number))
+    }
+}
+
+impl From<EniMark> for u8 {
+    fn from(mark: EniMark) -> Self {
+        mark.0
+    }
+}
 
 impl EniMark {
     /// The largest: seven bits.
@@ -243,4 +263,23 @@ pub struct Firewall {
     pub nat: NatRules,
     /// First letters of our veths' names.
     pub veth_prefix: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_marks_are_read_back() {
+        for (text, good) in [
+            ("0", false),
+            ("1", true),
+            ("127", true),
+            ("128", false),
+            ("255", false),
+        ] {
+            assert_eq!(serde_json::from_str::<EniMark>(text).is_ok(), good, "{text}");
+        }
+        assert_eq!(EniMark::LAST.next(), EniMark(1));
+    }
 }
