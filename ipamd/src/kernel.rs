@@ -123,13 +123,8 @@ impl Kernel {
         })
     }
 
-    /// What every pod needs and the node lacks, a sentence each. Changes nothing.
-    pub(crate) async fn problems(
-        &mut self,
-        wanted: &Wanted,
-        policy: &Policy,
-        node: &Node,
-    ) -> Result<Vec<String>, Error> {
+    /// What every pod of these ENIs needs and the node lacks, a sentence each. Changes nothing.
+    pub(crate) async fn problems(&mut self, wanted: &Wanted) -> Result<Vec<String>, Error> {
         let seen = self.look(wanted).await?;
         let mut problems: Vec<String> = diff(wanted, &seen)
             .into_iter()
@@ -141,9 +136,7 @@ impl Kernel {
                 .without_device(&seen)
                 .map(|eni| format!("the device of {} is missing", eni.id)),
         );
-        if let Some(firewall) = wanted.firewall(&seen, policy, node)
-            && self.nat.differs(&firewall)?
-        {
+        if self.nat.is_damaged()? {
             problems.push("the nftables table berth does not hold what it should".to_owned());
         }
         Ok(problems)

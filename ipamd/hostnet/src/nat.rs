@@ -100,16 +100,20 @@ impl Nat {
         Ok(true)
     }
 
-    /// Whether the table holds something else than this. Changes nothing.
+    /// Whether the table was never filled, or somebody took something away since. Changes nothing.
     ///
     /// # Errors
     /// When the kernel refuses the look.
-    pub fn differs(&mut self, firewall: &Firewall) -> Result<bool, Error> {
-        match &self.loaded {
-            Some(loaded) if loaded.firewall == *firewall => Ok(!self.owned
-                && loaded.size
-                    != count(&mut self.nftables).map_err(words("count what table berth holds"))?),
-            Some(_) | None => Ok(true),
+    pub fn is_damaged(&mut self) -> Result<bool, Error> {
+        let Some(loaded) = &self.loaded else {
+            return Ok(true);
+        };
+        if self.owned {
+            return Ok(false);
+        }
+        match count(&mut self.nftables) {
+            Err(error) if error.is_gone() => Ok(true),
+            counted => Ok(loaded.size != counted.map_err(words("count what table berth holds"))?),
         }
     }
 

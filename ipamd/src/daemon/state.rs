@@ -3,6 +3,7 @@
 use ipamd_core::id::AttachmentKey;
 use ipamd_core::ledger::stale::Known;
 use ipamd_core::moment::Moment;
+use ipamd_core::net::TableId;
 
 use super::message::{GcReply, NotReady};
 use super::record::Answer;
@@ -74,16 +75,24 @@ impl Daemon<'_> {
         Some(NotReady { reason, impaired })
     }
 
-    /// What is on record for an attachment, and what of the node's network a pass would change.
+    /// What is on record for an attachment, and what it needs of the node's network and does not find. An ENI that is on its
+    /// way concerns no pod but its own.
     pub(super) async fn check(&mut self, key: &AttachmentKey) -> Checked {
-        let wiring = self.ledger.leases().get(key).map(|lease| lease.wiring.clone());
-        let policy = &self.config.policy;
-        let problems = match (self.ledger.wanted(policy), self.ledger.node()) {
-            (Some(wanted), Some(node)) => self.kernel.problems(&wanted, policy, node).await,
-            _ => Ok(Vec::new()),
+        let lease = self.ledger.leases().get(key);
+        let (Some(lease), Some(mut wanted)) = (lease, self.ledger.wanted(&self.config.policy)) else {
+            return Checked {
+                wiring: lease.map(|lease| lease.wiring.clone()),
+                problems: Vec::new(),
+            };
         };
-        let problems = problems.unwrap_or_else(|error| vec![super::chain(&error)]);
-        Checked { wiring, problems }
+        wanted
+            .enis
+            .retain(|eni| eni.id == lease.eni || eni.place.table() == TableId::MAIN);
+        let problems = self.kernel.problems(&wanted).await;
+        Checked {
+            wiring: Some(lease.wiring.clone()),
+            problems: problems.unwrap_or_else(|error| vec![super::chain(&error)]),
+        }
     }
 
     /// Takes back what a runtime forgot; whoever asked unwires it.

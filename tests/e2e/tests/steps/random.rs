@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use e2e::site::{Site, Wishes};
+use e2e::site::{Site, Wishes, until};
 use e2e::socket::dial;
 use e2e::traces;
 use futures::StreamExt;
@@ -256,6 +256,12 @@ async fn calm(site: &Site) -> Result<()> {
     Ok(())
 }
 
+/// How many descriptors the daemon has open.
+async fn descriptors(site: &Site) -> Result<usize> {
+    let daemon = site.machine(NODE)?.ipamd_process().await.context("a daemon")?;
+    Ok(std::fs::read_dir(format!("/proc/{daemon}/fd"))?.count())
+}
+
 e2e::tests! {
     async fn a_thousand_random_runs_of_the_plugin_leave_nothing(stage) {
         let wishes = Wishes::default().with("IP_COOLDOWN_PERIOD", "0");
@@ -266,6 +272,8 @@ e2e::tests! {
             namespaces.push(node.add_pod(&name(container).container).await?);
         }
         let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+        calm(&site).await?;
+        let open = descriptors(&site).await?;
         for number in 0..STORMS {
             storm(&site, &mut dice).await?;
             calm(&site).await.with_context(|| format!("after storm {number}"))?;
@@ -275,6 +283,12 @@ e2e::tests! {
                 site.start(NODE).await?;
             }
         }
+        until("the daemon has closed what it opened", || async {
+            let now = descriptors(&site).await?;
+            ensure!(now <= open, "{now} descriptors are open, and {open} were");
+            Ok(())
+        })
+        .await?;
         drop(namespaces);
         for container in 0..NAMESPACES {
             let name = name(container);
