@@ -144,6 +144,15 @@ pub enum Expression {
         /// Whether the checksum of TCP and UDP covers these bytes (addresses).
         pseudo_header: bool,
     },
+    /// Writes into the packet's network header where no checksum covers it: the hop limit of IPv6.
+    SetPlainNetworkPayload {
+        /// At which byte.
+        offset: u32,
+        /// How many bytes.
+        bytes: u32,
+        /// From where.
+        from: Register,
+    },
     /// Goes on only if the register compares. Data shorter than the register compares the beginning, which makes a
     /// match of interface names by prefix.
     Compare(Register, Comparison, Vec<u8>),
@@ -257,7 +266,9 @@ impl Expression {
     fn name(&self) -> &'static str {
         match self {
             Self::Meta(..) | Self::SetMeta(..) => "meta",
-            Self::Payload(..) | Self::SetNetworkPayload { .. } => "payload",
+            Self::Payload(..) | Self::SetNetworkPayload { .. } | Self::SetPlainNetworkPayload { .. } => {
+                "payload"
+            }
             Self::Compare(..) => "cmp",
             Self::Bitwise(..) => "bitwise",
             Self::InSet(..) | Self::NotInSet(..) | Self::FromMap(..) | Self::VerdictMap(..) => "lookup",
@@ -303,6 +314,16 @@ impl Expression {
                     (6, 1), // NFT_PAYLOAD_CSUM_INET
                     (7, *checksum_offset),
                     (8, u32::from(*pseudo_header)), // NFT_PAYLOAD_L4CSUM_PSEUDOHDR
+                ],
+            ),
+            Self::SetPlainNetworkPayload { offset, bytes, from } => pairs(
+                out,
+                &[
+                    (2, Base::Network as u32),
+                    (3, *offset),
+                    (4, *bytes),
+                    (5, from.number()),
+                    (6, 0), // NFT_PAYLOAD_CSUM_NONE
                 ],
             ),
             Self::Compare(register, comparison, data) => {

@@ -16,17 +16,25 @@ use vpc_sim::probe::{Protocol, Question, Responder, ask, matrix};
 
 use crate::rig::{LIMIT, Rig, at, host, ip};
 
-type Test = fn(Rig) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Test = fn(Rig) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Every test of this program.
+pub(crate) fn all() -> Vec<(&'static str, Test)> {
+    [ALL, crate::ipv6::ALL].concat()
+}
 
 macro_rules! facts {
     ($($(#[$meta:meta])* async fn $name:ident($($rig:tt)+) $body:block)*) => {
-        pub(crate) const ALL: &[(&str, Test)] = &[$((stringify!($name), |rig| Box::pin($name(rig)))),*];
-        $($(#[$meta])* async fn $name($($rig)+: Rig) $body)*
+        pub(crate) const ALL: &[(&str, $crate::facts::Test)] =
+            &[$((stringify!($name), |rig| Box::pin($name(rig)))),*];
+        $($(#[$meta])* async fn $name($($rig)+: $crate::rig::Rig) $body)*
     };
 }
 
-const BOTH: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
+pub(crate) const BOTH: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 const R: Register = Register::FIRST;
+
+pub(crate) use facts;
 
 facts! {
     /// P2, P9: the VPC's own route joins subnets.

@@ -8,6 +8,8 @@ mod facts;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod ipv6;
+#[cfg(test)]
 mod rig;
 
 fn main() {

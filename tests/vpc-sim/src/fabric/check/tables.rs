@@ -1,5 +1,7 @@
 //! The chains of the checks, from top to bottom.
 
+mod ipv6;
+
 use ipnet::Ipv4Net;
 use netlink::nft::{
     Base, Batch, Chain, ChainKind, Comparison, Datatype, Element, Expression as E, Family, Fib, FibFlags,
@@ -24,6 +26,10 @@ pub(super) const ARP_REASONS: [Reason; 2] = [Reason::ForeignMac, Reason::Unanswe
 
 const R: Register = Register::FIRST;
 
+/// How netfilter numbers the families (kernel, include/uapi/linux/netfilter.h, `NFPROTO_*`).
+const IPV4: u8 = 2;
+const IPV6: u8 = 10;
+
 /// Where an interface name in [`R`] ends.
 const BEHIND_NAME: Register = Register(4);
 
@@ -45,15 +51,25 @@ pub(super) fn routed() -> Batch {
     let mut cidrs = set("cidrs", &[Datatype::Ipv4], MapsTo::Nothing);
     cidrs.ranges = true;
     batch.add_set(&cidrs);
+    let mut cidrs6 = set("cidrs6", &[Datatype::Ipv6], MapsTo::Nothing);
+    cidrs6.ranges = true;
+    batch.add_set(&cidrs6);
     batch.add_elements("ttl", &one_more());
     drop_chains(&mut batch, &INET_REASONS);
     batch.add_chain(&Chain::base("pre", ChainKind::Filter, Hook::Prerouting, -300));
     batch.add_chain(&Chain::base("routed", ChainKind::Filter, Hook::Prerouting, 0));
-    for rule in pre() {
-        batch.add_rule("pre", &Rule::new(rule));
-    }
-    for rule in by_destination() {
-        batch.add_rule("routed", &Rule::new(rule));
+    batch
+        .add_chain(&Chain::plain("pre4"))
+        .add_chain(&Chain::plain("pre6"));
+    for (chain, rules) in [
+        ("pre", pre()),
+        ("pre4", pre4()),
+        ("pre6", ipv6::pre6()),
+        ("routed", by_destination()),
+    ] {
+        for rule in rules {
+            batch.add_rule(chain, &Rule::new(rule));
+        }
     }
     batch
 }
@@ -61,8 +77,7 @@ pub(super) fn routed() -> Batch {
 /// What a packet from an ENI may be.
 fn pre() -> Vec<Vec<E>> {
     let name = E::Meta(MetaKey::IifName, R);
-    let drop = E::Verdict(Verdict::Drop);
-    let [lookup, none] = E::no_route(FibFlags::SOURCE | FibFlags::IIF, R);
+    let go_on = |chain: &str| E::Verdict(Verdict::Goto(chain.to_owned()));
     vec![
         vec![
             name.clone(),
@@ -70,16 +85,20 @@ fn pre() -> Vec<Vec<E>> {
             E::Verdict(Verdict::Accept),
         ],
         vec![
-            E::Meta(MetaKey::NfProto, R),
-            E::Compare(R, Comparison::IsNot, vec![2]),
-            drop.clone(),
-        ],
-        vec![
-            name.clone(),
+            name,
             E::Payload(Base::Link, 6, 6, BEHIND_NAME),
             E::NotInSet(R, "enimac".to_owned()),
             goto(Reason::ForeignMac),
         ],
+        [family(IPV6).as_slice(), &[go_on("pre6")]].concat(),
+        vec![go_on("pre4")],
+    ]
+}
+
+/// What a packet of IPv4 may be.
+fn pre4() -> Vec<Vec<E>> {
+    let drop = E::Verdict(Verdict::Drop);
+    vec![
         // There is no broadcast and no multicast in a VPC (AWS documentation), and an address that is not yet
         // configured asks in vain: the simulator plays DHCP by other means.
         vec![source(R), E::Compare(R, Comparison::Is, vec![0; 4]), drop.clone()],
@@ -88,18 +107,8 @@ fn pre() -> Vec<Vec<E>> {
             E::Compare(R, Comparison::AtLeast, vec![224, 0, 0, 0]),
             drop,
         ],
-        vec![
-            name.clone(),
-            E::NotInSet(R, "nosrcdst".to_owned()),
-            lookup,
-            none,
-            goto(Reason::SourceCheck),
-        ],
-        vec![
-            name,
-            E::FromMap(R, "rtb".to_owned(), R),
-            E::SetMeta(MetaKey::Mark, R),
-        ],
+        not_its_own(),
+        route_table(),
         // Forwarding takes one off the TTL, and a VPC does not (assumed): put it on beforehand.
         vec![
             E::Payload(Base::Network, 8, 1, R),
@@ -115,6 +124,27 @@ fn pre() -> Vec<Vec<E>> {
     ]
 }
 
+/// The source is not routed to where the packet came from.
+fn not_its_own() -> Vec<E> {
+    let [lookup, none] = E::no_route(FibFlags::SOURCE | FibFlags::IIF, R);
+    vec![
+        E::Meta(MetaKey::IifName, R),
+        E::NotInSet(R, "nosrcdst".to_owned()),
+        lookup,
+        none,
+        goto(Reason::SourceCheck),
+    ]
+}
+
+/// The ENI's subnet chooses the route table, by a mark.
+fn route_table() -> Vec<E> {
+    vec![
+        E::Meta(MetaKey::IifName, R),
+        E::FromMap(R, "rtb".to_owned(), R),
+        E::SetMeta(MetaKey::Mark, R),
+    ]
+}
+
 /// Where a packet from an ENI may go.
 fn by_destination() -> Vec<Vec<E>> {
     let local = Fib {
@@ -126,7 +156,11 @@ fn by_destination() -> Vec<Vec<E>> {
         E::name_begins(R, Comparison::Is, ENI),
     ];
     let nowhere = E::no_route(FibFlags::DESTINATION | FibFlags::MARK, R);
-    let inside = [destination(R), E::InSet(R, "cidrs".to_owned())];
+    let inside = [
+        family(IPV4).as_slice(),
+        &[destination(R), E::InSet(R, "cidrs".to_owned())],
+    ]
+    .concat();
     let lost = [from_eni.as_slice(), &nowhere].concat();
     vec![
         // RTN_LOCAL: services of the fabric; such a destination never has an outgoing device.
@@ -135,7 +169,10 @@ fn by_destination() -> Vec<Vec<E>> {
             E::Compare(R, Comparison::Is, 2_u32.to_ne_bytes().to_vec()),
             E::Verdict(Verdict::Accept),
         ],
+        ipv6::to_the_link(ipv6::MULTICAST),
+        ipv6::to_the_link(ipv6::LINK_LOCAL),
         [lost.as_slice(), &inside, &[goto(Reason::NoHost)]].concat(),
+        [lost.as_slice(), &ipv6::inside(), &[goto(Reason::NoHost)]].concat(),
         [lost.as_slice(), &[goto(Reason::NoRoute)]].concat(),
     ]
 }
@@ -226,6 +263,14 @@ fn chain(reason: Reason) -> String {
 
 fn goto(reason: Reason) -> E {
     E::Verdict(Verdict::Goto(chain(reason)))
+}
+
+/// Only packets of this family.
+fn family(number: u8) -> [E; 2] {
+    [
+        E::Meta(MetaKey::NfProto, R),
+        E::Compare(R, Comparison::Is, vec![number]),
+    ]
 }
 
 fn source(to: Register) -> E {
