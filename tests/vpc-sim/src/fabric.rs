@@ -7,15 +7,17 @@
 //! Invariants: the applied state is a function of the last view; nothing appears in any namespace but the fabric's,
 //! the internet's and the nodes'; a failed [`Fabric::apply`] can be repeated.
 //!
-//! Left out: security groups, several route tables per subnet, an internet that speaks IPv6, neighbour discovery for
+//! Left out: several route tables per subnet, an internet that speaks IPv6, neighbour discovery for
 //! anybody but the router (EC2's hosts hold /128 and know no neighbour), DNS.
 
 mod carrier;
 mod check;
+mod clock;
 mod dhcp;
 mod drops;
 mod eni;
 mod error;
+mod groups;
 mod igw;
 mod services;
 mod settings;
@@ -34,15 +36,17 @@ use crate::model::view::{EniView, KernelView};
 use check::Checks;
 use eni::{Place, Port};
 use error::{ignore_gone, kernel};
+use groups::Groups;
 use igw::Gateway;
 use subnet::Subnet;
 
 pub use carrier::until_running;
+pub use clock::tell_time;
 pub use drops::{Drop, Reason};
 pub use eni::MTU_BYTES;
 pub use error::Error;
 pub use igw::INTERNET;
-pub use services::METADATA;
+pub use services::{METADATA, METADATA_IPV6, TIME};
 
 /// The loopback is always link 1.
 const LOOPBACK: u32 = 1;
@@ -58,6 +62,7 @@ pub struct Fabric {
     namespace: OwnedFd,
     routing: Routing,
     checks: Checks,
+    groups: Groups,
     gateway: Gateway,
     nodes: BTreeMap<InstanceId, OwnedFd>,
     cidrs: BTreeSet<IpNet>,
@@ -85,6 +90,7 @@ impl Fabric {
             namespace,
             routing,
             checks,
+            groups: Groups::default(),
             gateway,
             nodes: BTreeMap::new(),
             cidrs: BTreeSet::new(),
@@ -140,6 +146,8 @@ impl Fabric {
         let gone = gone.map(|(eni, _)| eni.clone()).collect();
         self.detach(gone).await?;
         self.unassign(wanted).await?;
+        let nft = &mut self.checks.nft;
+        self.groups.apply(nft, wanted).map_err(Error::Firewall)?;
         self.attach(wanted).await?;
         self.assign(wanted).await?;
         self.remove_subnets(&wanted.subnets).await?;

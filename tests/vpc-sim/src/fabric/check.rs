@@ -4,7 +4,7 @@
 //! "Is this source routed to the device it came from" is exactly the source check, for single addresses and prefixes
 //! alike, without a second copy of the assignments.
 
-mod tables;
+pub(super) mod tables;
 
 pub(super) use tables::gateway_only_for_public;
 

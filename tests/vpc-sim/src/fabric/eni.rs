@@ -57,12 +57,10 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The fabric's end is called after the last digits of the ENI's id: a device name holds fifteen characters.
+    /// What the checks have to know.
     pub(super) fn checked(&self) -> Checked {
-        let id = self.eni.as_str();
-        let digits = id.get(id.len().saturating_sub(11)..).unwrap_or(id);
         Checked {
-            device: format!("eni-{}", digits.trim_start_matches("eni-")),
+            device: device_name(self.eni),
             mac: self.view.mac,
             subnet: self.subnet_number,
             source_check: self.view.source_dest_check,
@@ -177,6 +175,13 @@ impl Port {
             && own.mac == view.mac
             && own.subnet == view.subnet
     }
+}
+
+/// The fabric's end is called after the last digits of the ENI's id: a device name holds fifteen characters.
+pub(super) fn device_name(eni: &EniId) -> String {
+    let id = eni.as_str();
+    let digits = id.get(id.len().saturating_sub(11)..).unwrap_or(id);
+    format!("eni-{}", digits.trim_start_matches("eni-"))
 }
 
 /// Marks a device for deletion; its routes and addresses go with it.

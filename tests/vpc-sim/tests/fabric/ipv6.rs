@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use netlink::events::Events;
 use netlink::{Address, Family, Neighbour, Route, Routing, Rule, VethEnd, VethSpec};
-use vpc_sim::fabric::{Reason, until_running};
+use vpc_sim::fabric::{METADATA_IPV6, Reason, until_running};
 use vpc_sim::model::view::KernelView;
 use vpc_sim::probe::{Answer, Error, Protocol, Question, Responder, ask};
 
@@ -83,6 +83,22 @@ facts! {
         let mut data = [0; 16];
         let (length, from) = receive.recv_from(&mut data).unwrap();
         assert_eq!((&data[..length], from.ip()), (b"last hop".as_slice(), IpAddr::V6(ip("2001:db8:0:1::10"))));
+    }
+
+    /// P11: a service can listen at once at a fresh IPv6 address, and sees who asks.
+    async fn ipv6_services_see_who_asks(mut rig) {
+        for last in 0..100 {
+            let address = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 1, last);
+            rig.fabric.listen((address, 80).into()).await.unwrap();
+        }
+        usable(&rig.n1).await;
+        let listener = rig.fabric.listen((METADATA_IPV6, 80).into()).await.unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let question = Question::new(Protocol::Tcp, (METADATA_IPV6, 80).into(), LIMIT);
+        let accept = tokio::time::timeout(LIMIT, listener.accept());
+        let (_, accepted) = tokio::join!(ask(rig.n1.network(), &question), accept);
+        assert_eq!(accepted.unwrap().unwrap().1.ip(), ip("2001:db8:0:1::10"));
+        rig.nothing_dropped();
     }
 
     /// P6: 9001 bytes pass whole; the IPv6 and UDP headers take 48 of them.

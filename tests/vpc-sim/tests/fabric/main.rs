@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod facts;
 #[cfg(test)]
+mod groups;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod ipv6;

@@ -6,12 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink::{Address, Family, Link, Mac, Neighbour, Route, Routing, Rule, Scope, VethEnd, VethSpec};
 use vpc_sim::fabric::{Fabric, Reason, until_running};
 use vpc_sim::holder::World;
 use vpc_sim::model::id::{EniId, InstanceId, SubnetId};
 use vpc_sim::model::mac::Mac as EniMac;
+use vpc_sim::model::security_group::{Allowed, Peer, Traffic};
 use vpc_sim::model::view::{EniView, KernelView, SubnetView};
 use vpc_sim::node::{Node, NodeSpec};
 use vpc_sim::probe::{Answer, Error, Place, Protocol, Question, Responder, ask};
@@ -277,6 +278,15 @@ pub(crate) fn ip(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
 }
 
+/// Rules that let everything pass.
+pub(crate) fn everything() -> BTreeSet<Allowed> {
+    let peers = [Peer::Ipv4(Ipv4Net::default()), Peer::Ipv6(Ipv6Net::default())];
+    BTreeSet::from(peers.map(|peer| Allowed {
+        traffic: Traffic::All,
+        peer,
+    }))
+}
+
 /// n1: primary 10.0.1.10 and 2001:db8:0:1::10, secondary 10.0.1.20 in the same subnet; n2: primary 10.0.2.10, secondary 10.0.2.20.
 fn view() -> KernelView {
     let subnet = |third: u8| SubnetView {
@@ -333,8 +343,8 @@ fn view() -> KernelView {
                     _ => BTreeSet::from([format!("2001:db8:0:{number}:aaaa::/80").parse().unwrap()]),
                 },
                 groups: BTreeSet::new(),
-                ingress: BTreeSet::new(),
-                egress: BTreeSet::new(),
+                ingress: everything(),
+                egress: everything(),
             };
             view.enis.insert(
                 EniId::numbered(u64::from(number) * 16 + u64::from(index) + 1),

@@ -10,25 +10,27 @@ use netlink::nft::{
 
 use super::TABLE;
 use crate::fabric::drops::Reason;
-use crate::fabric::igw;
+use crate::fabric::{groups, igw};
 
 /// Counted in the table that sees packets.
-pub(super) const INET_REASONS: [Reason; 5] = [
+pub(super) const INET_REASONS: [Reason; 7] = [
     Reason::ForeignMac,
     Reason::SourceCheck,
     Reason::NoHost,
     Reason::NoRoute,
     Reason::NoPublicAddress,
+    Reason::GroupIn,
+    Reason::GroupOut,
 ];
 
 /// Counted in the table that sees ARP.
 pub(super) const ARP_REASONS: [Reason; 2] = [Reason::ForeignMac, Reason::Unanswered];
 
-const R: Register = Register::FIRST;
+pub(in crate::fabric) const R: Register = Register::FIRST;
 
 /// How netfilter numbers the families (kernel, include/uapi/linux/netfilter.h, `NFPROTO_*`).
-const IPV4: u8 = 2;
-const IPV6: u8 = 10;
+pub(in crate::fabric) const IPV4: u8 = 2;
+pub(in crate::fabric) const IPV6: u8 = 10;
 
 /// Where an interface name in [`R`] ends.
 const BEHIND_NAME: Register = Register(4);
@@ -55,6 +57,7 @@ pub(super) fn routed() -> Batch {
     cidrs6.ranges = true;
     batch.add_set(&cidrs6);
     batch.add_elements("ttl", &one_more());
+    groups::sets(&mut batch);
     drop_chains(&mut batch, &INET_REASONS);
     batch.add_chain(&Chain::base("pre", ChainKind::Filter, Hook::Prerouting, -300));
     batch.add_chain(&Chain::base("routed", ChainKind::Filter, Hook::Prerouting, 0));
@@ -236,7 +239,18 @@ fn drop_chains(batch: &mut Batch, reasons: &[Reason]) {
         let word = reason.word();
         batch.add_set(&set(word, &[Datatype::IfName], MapsTo::Counters));
         batch.add_chain(&Chain::plain(&chain(*reason)));
-        let count = vec![E::Meta(MetaKey::IifName, R), E::CounterMap(R, word.to_owned())];
+        let device = match reason {
+            // The ENI that refuses is the one it would have gone to.
+            Reason::GroupIn => MetaKey::OifName,
+            Reason::ForeignMac
+            | Reason::SourceCheck
+            | Reason::NoHost
+            | Reason::NoRoute
+            | Reason::NoPublicAddress
+            | Reason::GroupOut
+            | Reason::Unanswered => MetaKey::IifName,
+        };
+        let count = vec![E::Meta(device, R), E::CounterMap(R, word.to_owned())];
         batch.add_rule(&chain(*reason), &Rule::new(count));
         batch.add_verdict(&chain(*reason), Verdict::Drop);
     }
@@ -261,12 +275,12 @@ fn chain(reason: Reason) -> String {
     format!("drop-{}", reason.word())
 }
 
-fn goto(reason: Reason) -> E {
+pub(in crate::fabric) fn goto(reason: Reason) -> E {
     E::Verdict(Verdict::Goto(chain(reason)))
 }
 
 /// Only packets of this family.
-fn family(number: u8) -> [E; 2] {
+pub(in crate::fabric) fn family(number: u8) -> [E; 2] {
     [
         E::Meta(MetaKey::NfProto, R),
         E::Compare(R, Comparison::Is, vec![number]),
@@ -293,7 +307,7 @@ fn one_more() -> Vec<Element> {
         .collect()
 }
 
-fn set<'a>(name: &'a str, key: &'a [Datatype], maps_to: MapsTo) -> Set<'a> {
+pub(in crate::fabric) fn set<'a>(name: &'a str, key: &'a [Datatype], maps_to: MapsTo) -> Set<'a> {
     Set {
         name,
         key,
