@@ -118,6 +118,7 @@ impl Site {
                 name: name.to_owned(),
                 cidr: cidr.parse()?,
                 zone: zone.to_owned(),
+                ipv6: false,
             })
         };
         let node = |name: &str, subnet: &str| Node {
@@ -126,12 +127,15 @@ impl Site {
             subnet: subnet.to_owned(),
             rp_filter: wishes.rp_filter,
             runtime: wishes.runtime,
+            security_groups: Vec::new(),
             env: BTreeMap::new(),
         };
         let scenario = Scenario {
             seed: 1,
             vpc: "10.0.0.0/16".parse()?,
+            ipv6: false,
             ec2: wishes.ec2,
+            security_groups: Vec::new(),
             subnets: vec![
                 subnet("a", "10.0.0.0/20", "us-east-1a")?,
                 subnet("b", "10.0.16.0/20", "us-east-1b")?,

@@ -7,14 +7,17 @@
 //! Invariants: the applied state is a function of the last view; nothing appears in any namespace but the fabric's,
 //! the internet's and the nodes'; a failed [`Fabric::apply`] can be repeated.
 //!
-//! Left out: IPv6 (the view has none), security groups, several route tables per subnet, DNS.
+//! Left out: several route tables per subnet, an internet that speaks IPv6, neighbour discovery for
+//! anybody but the router (EC2's hosts hold /128 and know no neighbour), DNS.
 
 mod carrier;
 mod check;
+mod clock;
 mod dhcp;
 mod drops;
 mod eni;
 mod error;
+mod groups;
 mod igw;
 mod services;
 mod settings;
@@ -24,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use netlink::nft::Count;
 use netlink::{MAIN_TABLE, Route, Routing};
 
@@ -33,15 +36,17 @@ use crate::model::view::{EniView, KernelView};
 use check::Checks;
 use eni::{Place, Port};
 use error::{ignore_gone, kernel};
+use groups::Groups;
 use igw::Gateway;
 use subnet::Subnet;
 
 pub use carrier::until_running;
+pub use clock::tell_time;
 pub use drops::{Drop, Reason};
 pub use eni::MTU_BYTES;
 pub use error::Error;
 pub use igw::INTERNET;
-pub use services::METADATA;
+pub use services::{METADATA, METADATA_IPV6, TIME};
 
 /// The loopback is always link 1.
 const LOOPBACK: u32 = 1;
@@ -57,9 +62,10 @@ pub struct Fabric {
     namespace: OwnedFd,
     routing: Routing,
     checks: Checks,
+    groups: Groups,
     gateway: Gateway,
     nodes: BTreeMap<InstanceId, OwnedFd>,
-    cidrs: BTreeSet<Ipv4Net>,
+    cidrs: BTreeSet<IpNet>,
     subnets: BTreeMap<SubnetId, Subnet>,
     ports: BTreeMap<EniId, Port>,
     /// What was counted on devices that are gone.
@@ -84,6 +90,7 @@ impl Fabric {
             namespace,
             routing,
             checks,
+            groups: Groups::default(),
             gateway,
             nodes: BTreeMap::new(),
             cidrs: BTreeSet::new(),
@@ -130,7 +137,7 @@ impl Fabric {
     /// # Errors
     /// When the kernel refuses something. What was done stays; calling again goes on from there.
     pub async fn apply(&mut self, wanted: &KernelView) -> Result<(), Error> {
-        self.apply_cidrs(&wanted.vpc_cidrs).await?;
+        self.apply_cidrs(&cidrs(wanted)).await?;
         self.add_subnets(&wanted.subnets).await?;
         let gone = self.ports.iter().filter(|(eni, port)| {
             let view = wanted.enis.get(*eni);
@@ -139,6 +146,8 @@ impl Fabric {
         let gone = gone.map(|(eni, _)| eni.clone()).collect();
         self.detach(gone).await?;
         self.unassign(wanted).await?;
+        let nft = &mut self.checks.nft;
+        self.groups.apply(nft, wanted).map_err(Error::Firewall)?;
         self.attach(wanted).await?;
         self.assign(wanted).await?;
         self.remove_subnets(&wanted.subnets).await?;
@@ -214,16 +223,16 @@ impl Fabric {
         services::bind(self.namespace.as_fd(), address)
     }
 
-    async fn apply_cidrs(&mut self, wanted: &BTreeSet<Ipv4Net>) -> Result<(), Error> {
+    async fn apply_cidrs(&mut self, wanted: &BTreeSet<IpNet>) -> Result<(), Error> {
         if *wanted == self.cidrs {
             return Ok(());
         }
         for cidr in wanted.difference(&self.cidrs) {
-            let nowhere = Route::blackhole(IpNet::V4(*cidr), MAIN_TABLE);
+            let nowhere = Route::blackhole(*cidr, MAIN_TABLE);
             self.routing.replace_route(&nowhere).await.map_err(kernel)?;
         }
         for cidr in self.cidrs.difference(wanted) {
-            let nowhere = Route::blackhole(IpNet::V4(*cidr), MAIN_TABLE);
+            let nowhere = Route::blackhole(*cidr, MAIN_TABLE);
             ignore_gone(self.routing.delete_route(&nowhere).await)?;
         }
         self.checks.set_cidrs(wanted).map_err(Error::Firewall)?;
@@ -334,6 +343,13 @@ impl Fabric {
             .filter_map(|(device, reason, count)| Some((owner(&device)?, reason, count)))
             .collect())
     }
+}
+
+/// The VPC's CIDRs of both families.
+fn cidrs(view: &KernelView) -> BTreeSet<IpNet> {
+    let ipv4 = view.vpc_cidrs.iter().copied().map(IpNet::V4);
+    ipv4.chain(view.vpc_ipv6_cidrs.iter().copied().map(IpNet::V6))
+        .collect()
 }
 
 fn add(all: &mut BTreeMap<(EniId, Reason), Count>, eni: EniId, reason: Reason, count: Count) {

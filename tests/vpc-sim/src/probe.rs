@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -238,13 +238,11 @@ pub async fn ask(namespace: BorrowedFd<'_>, question: &Question) -> Result<Answe
     };
     let line = match protocol {
         Protocol::Tcp => {
-            let socket =
-                netlink::netns::inside(namespace, || tcp(question.source)).map_err(Error::Namespace)?;
+            let socket = netlink::netns::inside(namespace, || tcp(question)).map_err(Error::Namespace)?;
             tokio::time::timeout(limit, converse(socket.map_err(failed)?, target)).await
         }
         Protocol::Udp => {
-            let socket =
-                netlink::netns::inside(namespace, || udp(question.source)).map_err(Error::Namespace)?;
+            let socket = netlink::netns::inside(namespace, || udp(question)).map_err(Error::Namespace)?;
             let socket = socket.and_then(UdpSocket::from_std).map_err(failed)?;
             tokio::time::timeout(limit, exchange(socket, question)).await
         }
@@ -262,17 +260,23 @@ pub async fn ask(namespace: BorrowedFd<'_>, question: &Question) -> Result<Answe
     })
 }
 
-fn tcp(source: Option<IpAddr>) -> io::Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
-    if let Some(source) = source {
+fn tcp(question: &Question) -> io::Result<TcpSocket> {
+    let socket = match question.target {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if let Some(source) = question.source {
         socket.bind(SocketAddr::new(source, 0))?;
     }
     Ok(socket)
 }
 
-fn udp(source: Option<IpAddr>) -> io::Result<std::net::UdpSocket> {
-    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    let socket = std::net::UdpSocket::bind(SocketAddr::new(source.unwrap_or(any), 0))?;
+fn udp(question: &Question) -> io::Result<std::net::UdpSocket> {
+    let any = match question.target {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = std::net::UdpSocket::bind(SocketAddr::new(question.source.unwrap_or(any), 0))?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }

@@ -3,10 +3,23 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::Deserialize;
 
 use crate::model::limits::InstanceType;
+
+pub mod group;
+
+use group::Group;
+
+/// The IPv6 CIDR of a VPC that has one: a /56, as Amazon gives, of the range for documentation (RFC 3849).
+pub const IPV6: Ipv6Net = match Ipv6Net::new(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 56) {
+    Ok(net) => net,
+    Err(_) => Ipv6Net::new_assert(std::net::Ipv6Addr::UNSPECIFIED, 0),
+};
+
+/// How many /64 a /56 has.
+const IPV6_SUBNETS: usize = 256;
 
 /// What is simulated. Every field but the subnets and nodes has a default.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -18,9 +31,16 @@ pub struct Scenario {
     /// The VPC's CIDR.
     #[serde(default = "vpc")]
     pub vpc: Ipv4Net,
+    /// Whether the VPC has an IPv6 CIDR, [`IPV6`].
+    #[serde(default)]
+    pub ipv6: bool,
     /// How long EC2 takes for everything.
     #[serde(default)]
     pub ec2: Pace,
+    /// Security groups for nodes to be in. Nodes that name none are in the VPC's default group, which lets everything
+    /// in and out here.
+    #[serde(default)]
+    pub security_groups: Vec<Group>,
     /// The subnets.
     pub subnets: Vec<Subnet>,
     /// The nodes.
@@ -46,6 +66,9 @@ pub struct Subnet {
     pub cidr: Ipv4Net,
     /// The availability zone, for example us-east-1a.
     pub zone: String,
+    /// Whether it has a /64 of the VPC's IPv6 CIDR, of which every ENI is given an address.
+    #[serde(default)]
+    pub ipv6: bool,
 }
 
 /// A node to be.
@@ -62,6 +85,9 @@ pub struct Node {
     /// `net.ipv4.conf.{all,default}.rp_filter`: 0, 1 or 2.
     #[serde(default = "loose")]
     pub rp_filter: u8,
+    /// The security groups of its primary ENI, by name.
+    #[serde(default)]
+    pub security_groups: Vec<String>,
     /// Whether a container runtime can run on it, with cgroups of the node's own; needs root on the machine.
     #[serde(default)]
     pub runtime: bool,
@@ -172,6 +198,7 @@ impl Scenario {
         }
         self.subnet_faults(&mut faults);
         self.node_faults(&mut faults);
+        group::faults(&self.security_groups, &mut faults);
         faults.found
     }
 
@@ -187,6 +214,15 @@ impl Scenario {
             }
             if !SIZES.contains(&subnet.cidr.prefix_len()) {
                 complain(&cidr, "a subnet is a /16 to /28");
+            }
+            if subnet.ipv6 && !self.ipv6 {
+                complain(
+                    "ipv6: true",
+                    "the VPC has no IPv6; say `ipv6: true` of the scenario too",
+                );
+            }
+            if subnet.ipv6 && index >= IPV6_SUBNETS {
+                complain("ipv6: true", "a VPC has IPv6 for 256 subnets; leave it out here");
             }
             let earlier = self.subnets.get(..index).unwrap_or_default();
             if earlier.iter().any(|other| other.name == subnet.name) {
@@ -208,6 +244,17 @@ impl Scenario {
                     &node.subnet,
                     &format!("node {} names no subnet of this scenario; add it", node.name),
                 );
+            }
+            for name in &node.security_groups {
+                if !self.security_groups.iter().any(|group| group.name == *name) {
+                    complain(
+                        name,
+                        &format!(
+                            "node {} names no security group of this scenario; add it",
+                            node.name
+                        ),
+                    );
+                }
             }
             let earlier = self.nodes.get(..index).unwrap_or_default();
             if earlier.iter().any(|other| other.name == node.name) {

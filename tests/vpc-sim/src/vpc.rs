@@ -5,31 +5,28 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Mutex, watch};
 use tokio::task::AbortHandle;
 
 use crate::cloud::{Cloud, CloudGone};
 use crate::ec2::{Ec2, Identify};
-use crate::fabric::{self, Drop as FabricDrop, Fabric, METADATA};
+use crate::fabric::{self, Drop as FabricDrop, Fabric, METADATA, METADATA_IPV6, TIME, tell_time};
 use crate::holder::World;
 use crate::imds::Imds;
-use crate::model::Model;
-use crate::model::id::{InstanceId, SubnetId};
-use crate::model::instance::Launch;
-use crate::model::response::Zone;
-use crate::model::settings::{Delays, Settings};
+use crate::model::id::InstanceId;
 use crate::model::setup::SetupError;
-use crate::model::subnet::NewSubnet;
 use crate::model::view::KernelView;
 use crate::node::{self, Node, NodeSpec, ReversePath};
 use crate::probe::{self, Responder};
-use crate::scenario::{Pace, Scenario};
+use crate::scenario::Scenario;
 
+mod build;
 pub mod machine;
 
+use build::model;
 use machine::Machine;
 
 /// Where the internet answers: an address of TEST-NET-2 (RFC 5737).
@@ -40,9 +37,6 @@ pub const PROBE_PORT: u16 = 7;
 
 /// Instances get their primary ENI at launch; its device is late by the model's delays at most.
 const BOOT_LIMIT: Duration = Duration::from_secs(30);
-
-/// How many times faster than real EC2 a brisk one is.
-const BRISK: u32 = 10;
 
 /// Why there is no VPC.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +127,11 @@ impl Vpc {
             nodes.insert(wanted.name.clone(), (node, instance.clone()));
         }
         let metadata = listener(fabric.listen(SocketAddr::new(METADATA.into(), 80)).await?)?;
+        let metadata_ipv6 = listener(fabric.listen(SocketAddr::new(METADATA_IPV6.into(), 80)).await?)?;
+        let time = UdpSocket::from_std(fabric.bind(TIME).await?).map_err(|source| Error::Serve {
+            what: "time in the fabric",
+            source,
+        })?;
         let endpoint = SocketAddr::new(endpoint_address(scenario).into(), 80);
         let api = listener(fabric.listen(endpoint).await?)?;
         let internet = Responder::start("internet", fabric.internet(), INTERNET)?;
@@ -140,6 +139,8 @@ impl Vpc {
         let tasks = vec![
             tokio::spawn(follow(cloud.kernel_view(), Arc::clone(&fabric))).abort_handle(),
             tokio::spawn(Imds::new(cloud.clone()).serve(metadata)).abort_handle(),
+            tokio::spawn(Imds::new(cloud.clone()).serve(metadata_ipv6)).abort_handle(),
+            tokio::spawn(tell_time(time)).abort_handle(),
             tokio::spawn(Ec2::new(cloud.clone(), Identify::SourceAddress).serve(api)).abort_handle(),
         ];
         let mut machines = BTreeMap::new();
@@ -266,72 +267,6 @@ async fn boot(
     tokio::time::timeout(BOOT_LIMIT, arrived)
         .await
         .map_err(no_primary)?
-}
-
-fn model(scenario: &Scenario) -> Result<(Model, Vec<InstanceId>), Error> {
-    let mut model = Model::new(settings(scenario), scenario.vpc);
-    let setup = |what: String| move |source| Error::Setup { what, source };
-    let mut subnets: BTreeMap<&str, SubnetId> = BTreeMap::new();
-    let mut zones: Vec<&str> = scenario
-        .subnets
-        .iter()
-        .map(|subnet| subnet.zone.as_str())
-        .collect();
-    zones.sort_unstable();
-    zones.dedup();
-    for subnet in &scenario.subnets {
-        let number = zones
-            .iter()
-            .position(|zone| *zone == subnet.zone)
-            .map_or(0, |index| index + 1);
-        let new = NewSubnet {
-            cidr: subnet.cidr,
-            ipv6_cidr: None,
-            ipv6_on_creation: false,
-            zone: Zone {
-                name: subnet.zone.clone(),
-                id: format!("use1-az{number}"),
-            },
-            internet: true,
-            tags: [("Name".to_owned(), subnet.name.clone())].into(),
-        };
-        let id = model
-            .add_subnet(new)
-            .map_err(setup(format!("subnet {}", subnet.name)))?;
-        subnets.insert(&subnet.name, id);
-    }
-    let mut instances = Vec::new();
-    for node in &scenario.nodes {
-        let (Ok(kind), Some(subnet)) = (node.instance_type.parse(), subnets.get(node.subnet.as_str())) else {
-            // The scenario was checked for both.
-            continue;
-        };
-        let tags = [("Name".to_owned(), node.name.clone())].into();
-        let launch = Launch {
-            public: true,
-            tags,
-            ..Launch::plain(kind, subnet.clone())
-        };
-        let launched = model.launch(Duration::ZERO, &launch);
-        instances.push(launched.map_err(setup(format!("node {}", node.name)))?);
-    }
-    Ok((model, instances))
-}
-
-fn settings(scenario: &Scenario) -> Settings {
-    let mut settings = match scenario.ec2 {
-        Pace::Real => Settings::seeded(scenario.seed),
-        Pace::Brisk => {
-            let delays = Delays::default().faster(BRISK);
-            Settings {
-                delays,
-                ..Settings::seeded(scenario.seed)
-            }
-        }
-        Pace::Instant => Settings::instant(scenario.seed),
-    };
-    settings.epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    settings
 }
 
 /// One of the last addresses of the VPC, which scenarios leave free: an interface endpoint, as AWS calls it.

@@ -46,6 +46,8 @@ pub enum CtKey {
     Status = 2,
     /// The connection's mark, four bytes.
     Mark = 3,
+    /// The zone that tells connections of equal addresses apart, two bytes.
+    Zone = 17,
 }
 
 /// From where in the packet a payload offset counts.
@@ -144,6 +146,15 @@ pub enum Expression {
         /// Whether the checksum of TCP and UDP covers these bytes (addresses).
         pseudo_header: bool,
     },
+    /// Writes into the packet's network header where no checksum covers it: the hop limit of IPv6.
+    SetPlainNetworkPayload {
+        /// At which byte.
+        offset: u32,
+        /// How many bytes.
+        bytes: u32,
+        /// From where.
+        from: Register,
+    },
     /// Goes on only if the register compares. Data shorter than the register compares the beginning, which makes a
     /// match of interface names by prefix.
     Compare(Register, Comparison, Vec<u8>),
@@ -165,6 +176,9 @@ pub enum Expression {
     Ct(CtKey, Register),
     /// Changes the packet's connection.
     SetCt(CtKey, Register),
+    /// Chooses the zone in which a packet that is not tracked yet is looked up as one of its connection's first
+    /// direction; replies are looked up in the default zone. Reads two bytes, native.
+    SetOriginalZone(Register),
     /// Asks the routing tables.
     Fib(Fib, Register),
     /// Translates the source to the IPv4 address in the register.
@@ -257,12 +271,14 @@ impl Expression {
     fn name(&self) -> &'static str {
         match self {
             Self::Meta(..) | Self::SetMeta(..) => "meta",
-            Self::Payload(..) | Self::SetNetworkPayload { .. } => "payload",
+            Self::Payload(..) | Self::SetNetworkPayload { .. } | Self::SetPlainNetworkPayload { .. } => {
+                "payload"
+            }
             Self::Compare(..) => "cmp",
             Self::Bitwise(..) => "bitwise",
             Self::InSet(..) | Self::NotInSet(..) | Self::FromMap(..) | Self::VerdictMap(..) => "lookup",
             Self::Load(..) | Self::Verdict(_) => "immediate",
-            Self::Ct(..) | Self::SetCt(..) => "ct",
+            Self::Ct(..) | Self::SetCt(..) | Self::SetOriginalZone(_) => "ct",
             Self::Fib(..) => "fib",
             Self::Snat4(..) | Self::Snat6(..) | Self::Dnat4(..) | Self::Dnat6(..) => "nat",
             Self::Random(..) => "numgen",
@@ -277,6 +293,10 @@ impl Expression {
             Self::SetMeta(key, from) => pairs(out, &[(2, *key as u32), (3, from.number())]),
             Self::Ct(key, to) => pairs(out, &[(1, to.number()), (2, *key as u32)]),
             Self::SetCt(key, from) => pairs(out, &[(2, *key as u32), (4, from.number())]),
+            Self::SetOriginalZone(from) => {
+                pairs(out, &[(2, CtKey::Zone as u32), (4, from.number())]);
+                out.put(3, &[0]); // IP_CT_DIR_ORIGINAL
+            }
             Self::Fib(fib, to) => pairs(out, &[(1, to.number()), (2, fib.result as u32), (3, fib.flags.0)]),
             Self::Random(bound, to) => pairs(out, &[(1, to.number()), (2, *bound), (3, 1)]),
             Self::Snat4(address, flags) => nat(out, 0, 2, *address, *flags),
@@ -293,18 +313,21 @@ impl Expression {
                 from,
                 checksum_offset,
                 pseudo_header,
-            } => pairs(
-                out,
-                &[
-                    (2, Base::Network as u32),
-                    (3, *offset),
-                    (4, *bytes),
-                    (5, from.number()),
-                    (6, 1), // NFT_PAYLOAD_CSUM_INET
-                    (7, *checksum_offset),
-                    (8, u32::from(*pseudo_header)), // NFT_PAYLOAD_L4CSUM_PSEUDOHDR
-                ],
-            ),
+            } => {
+                write_payload(out, *offset, *bytes, *from);
+                pairs(
+                    out,
+                    &[
+                        (6, 1), // NFT_PAYLOAD_CSUM_INET
+                        (7, *checksum_offset),
+                        (8, u32::from(*pseudo_header)), // NFT_PAYLOAD_L4CSUM_PSEUDOHDR
+                    ],
+                );
+            }
+            Self::SetPlainNetworkPayload { offset, bytes, from } => {
+                write_payload(out, *offset, *bytes, *from);
+                out.number(6, 0); // NFT_PAYLOAD_CSUM_NONE
+            }
             Self::Compare(register, comparison, data) => {
                 pairs(out, &[(1, register.number()), (2, *comparison as u32)]);
                 value(out, 3, data);
@@ -365,6 +388,17 @@ fn pairs(out: &mut Encoder, numbers: &[(u16, u32)]) {
     for (kind, number) in numbers {
         out.number(*kind, *number);
     }
+}
+
+/// Where a payload is written in the network header, and from where.
+fn write_payload(out: &mut Encoder, offset: u32, bytes: u32, from: Register) {
+    let place = [
+        (2, Base::Network as u32),
+        (3, offset),
+        (4, bytes),
+        (5, from.number()),
+    ];
+    pairs(out, &place);
 }
 
 fn nat(out: &mut Encoder, direction: u32, family: u32, address: Register, flags: NatFlags) {

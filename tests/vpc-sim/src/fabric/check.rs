@@ -1,17 +1,17 @@
 //! What a VPC drops, in nftables: foreign MACs, sources that are not the ENI's, destinations nobody owns, ARP beyond
-//! the subnet. Chains never change; attaching, detaching and modifying an ENI changes elements.
+//! the subnet; in both families. Chains never change; attaching, detaching and modifying an ENI changes elements.
 //!
 //! "Is this source routed to the device it came from" is exactly the source check, for single addresses and prefixes
 //! alike, without a second copy of the assignments.
 
-mod tables;
+pub(super) mod tables;
 
 pub(super) use tables::gateway_only_for_public;
 
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use netlink::nft::{Batch, Chain, Count, Element, Error, Family, Nftables, Value, Verdict, ifname};
 
 use super::drops::Reason;
@@ -96,10 +96,13 @@ impl Checks {
     }
 
     /// Says which addresses are the VPC's.
-    pub(super) fn set_cidrs(&mut self, cidrs: &BTreeSet<Ipv4Net>) -> Result<(), Error> {
+    pub(super) fn set_cidrs(&mut self, cidrs: &BTreeSet<IpNet>) -> Result<(), Error> {
         let mut batch = Batch::new(Family::Inet, TABLE);
-        let elements: Vec<Element> = cidrs.iter().map(|cidr| Element::net((*cidr).into())).collect();
-        batch.flush_set("cidrs").add_elements("cidrs", &elements);
+        for (set, ipv4) in [("cidrs", true), ("cidrs6", false)] {
+            let nets = cidrs.iter().filter(|cidr| matches!(cidr, IpNet::V4(_)) == ipv4);
+            let elements: Vec<Element> = nets.map(|cidr| Element::net(*cidr)).collect();
+            batch.flush_set(set).add_elements(set, &elements);
+        }
         self.nft.commit(&batch)
     }
 

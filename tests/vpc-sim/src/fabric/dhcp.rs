@@ -1,8 +1,10 @@
 //! What an instance's DHCP client does to the primary ENI (observed on Amazon Linux 2023): the address with its
-//! subnet's length, the router on the link, a default route with metric 512 and a source, and the device up.
+//! subnet's length, the router on the link, a default route with metric 512 and a source, and the device up; and the
+//! same for IPv6 where the ENI has such addresses.
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink::{Address, MAIN_TABLE, Mac, Route, Routing, Scope};
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use super::{Error, eni, kernel};
@@ -13,6 +15,9 @@ const METRIC: u32 = 512;
 
 /// `RTPROT_DHCP` (kernel, include/uapi/linux/rtnetlink.h).
 const DHCP: u8 = 16;
+
+/// `RTPROT_RA` (the same).
+const ADVERTISED: u8 = 9;
 
 /// Configures the primary ENI of a node. The device must have arrived.
 pub(super) async fn configure(
@@ -52,5 +57,26 @@ pub(super) async fn configure(
     ] {
         routing.replace_route(&route).await.map_err(kernel)?;
     }
-    Ok(())
+    configure_ipv6(&routing, index, view).await
+}
+
+/// The addresses that DHCPv6 gives, each for itself, and the route that the router's advertisement gives; the
+/// system's network daemon makes both, whatever the kernel thinks of advertisements.
+async fn configure_ipv6(routing: &Routing, index: u32, view: &EniView) -> Result<(), Error> {
+    for ip in &view.ipv6_addresses {
+        let mut address = Address::new(index, IpNet::from(IpAddr::V6(*ip)));
+        address.no_dad = true;
+        routing.replace_address(&address).await.map_err(kernel)?;
+    }
+    if view.ipv6_addresses.is_empty() {
+        return Ok(());
+    }
+    let default = Route {
+        out: Some(index),
+        gateway: Some(eni::ROUTER_IPV6.into()),
+        metric: METRIC,
+        protocol: ADVERTISED,
+        ..Route::new(IpNet::V6(Ipv6Net::default()), MAIN_TABLE)
+    };
+    routing.replace_route(&default).await.map_err(kernel)
 }

@@ -17,18 +17,24 @@ pub enum Reason {
     NoRoute,
     /// The source has no public address, so the internet gateway cannot translate it.
     NoPublicAddress,
+    /// The security groups of the ENI that it would have reached let it not in.
+    GroupIn,
+    /// The security groups of the ENI that it came from let it not out.
+    GroupOut,
     /// An ARP question for an address outside the ENI's subnet; nobody answers those.
     Unanswered,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::ForeignMac,
         Self::SourceCheck,
         Self::NoHost,
         Self::NoRoute,
         Self::NoPublicAddress,
+        Self::GroupIn,
+        Self::GroupOut,
         Self::Unanswered,
     ];
 
@@ -41,6 +47,8 @@ impl Reason {
             Self::NoHost => "nohost",
             Self::NoRoute => "noroute",
             Self::NoPublicAddress => "noeip",
+            Self::GroupIn => "sg-in",
+            Self::GroupOut => "sg-out",
             Self::Unanswered => "unanswered",
         }
     }
@@ -65,6 +73,15 @@ impl Reason {
                 "a packet reached the internet gateway from a source without a public address: SNAT is missing, or \
                  went to a secondary address"
             }
+            Self::GroupIn => {
+                "no rule of this ENI's security groups lets this in, and it answers nothing that left by this ENI: a \
+                 missing rule, an ENI made without the node's groups, or a reply that comes by another ENI than its \
+                 question"
+            }
+            Self::GroupOut => {
+                "no rule of this ENI's security groups lets this out, and it answers nothing that came in by this \
+                 ENI: a missing rule, or a reply that leaves by another ENI than its question came"
+            }
             Self::Unanswered => {
                 "an on-link route or gateway of another subnet: the VPC answers only for this one's"
             }
@@ -81,7 +98,7 @@ impl fmt::Display for Reason {
 /// What was dropped of one ENI for one reason since the ENI was first attached.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Drop {
-    /// The ENI it came in by.
+    /// The ENI it came in by, or the one whose groups did not let it in.
     pub eni: EniId,
     /// Why.
     pub reason: Reason,

@@ -4,10 +4,10 @@
 //! A fake next hop carries the ENI's MAC, so the fabric never asks a node who has an address, as EC2 never does.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink::{Address, Family, LinkChange, MAIN_TABLE, Mac, Neighbour, Route, Routing, VethEnd, VethSpec};
 
 use super::check::Checked;
@@ -22,6 +22,15 @@ pub const MTU_BYTES: u32 = 9001;
 /// The next hop of every route to an ENI. It exists only as a permanent neighbour.
 const NEXT_HOP: Ipv4Addr = Ipv4Addr::new(169, 254, 0, 1);
 
+/// The same for IPv6.
+const NEXT_HOP_IPV6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xffff);
+
+/// The router of a subnet with IPv6, on the link (assumed: nothing but advertisements names it).
+pub(super) const ROUTER_IPV6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
+/// The gateway that amazon-vpc-cni-k8s uses for IPv6 (its documentation and source); EC2's routers answer to it.
+const GATEWAY_IPV6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0x0ec2, 0, 0, 0, 0, 0, 1);
+
 /// The group of devices that are about to be deleted together: one grace period of the kernel for all.
 pub(super) const DOOMED: u32 = 0xdead;
 
@@ -32,7 +41,7 @@ pub(super) struct Port {
     pub(super) index: u32,
     pub(super) checked: Checked,
     /// What is routed to it now.
-    pub(super) routed: BTreeSet<Ipv4Net>,
+    pub(super) routed: BTreeSet<IpNet>,
 }
 
 /// Where an ENI is to be attached.
@@ -48,12 +57,10 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The fabric's end is called after the last digits of the ENI's id: a device name holds fifteen characters.
+    /// What the checks have to know.
     pub(super) fn checked(&self) -> Checked {
-        let id = self.eni.as_str();
-        let digits = id.get(id.len().saturating_sub(11)..).unwrap_or(id);
         Checked {
-            device: format!("eni-{}", digits.trim_start_matches("eni-")),
+            device: device_name(self.eni),
             mac: self.view.mac,
             subnet: self.subnet_number,
             source_check: self.view.source_dest_check,
@@ -86,20 +93,39 @@ impl Place<'_> {
             for ip in [router(self.subnet.cidr), METADATA] {
                 routing.add_address(&Address::new(self.index, host(ip))).await?;
             }
+            for address in self.ipv6_router() {
+                routing.add_address(&address).await?;
+            }
             routing.set_up(self.index).await?;
             routing.answer_proxied_at_once(self.index, Family::V4).await?;
-            let next_hop = Neighbour {
-                index: self.index,
-                ip: NEXT_HOP.into(),
-                mac: Some(Mac(self.view.mac.0)),
-                permanent: true,
-            };
-            routing.replace_neighbour(&next_hop).await
+            for ip in [IpAddr::V4(NEXT_HOP), IpAddr::V6(NEXT_HOP_IPV6)] {
+                routing.replace_neighbour(&self.neighbour(ip)).await?;
+            }
+            Ok(())
         };
         attach.await.map_err(|source| Error::Attach {
             eni: self.eni.clone(),
             source,
         })
+    }
+
+    /// The router's addresses in a subnet with IPv6.
+    fn ipv6_router(&self) -> Vec<Address> {
+        let routers = self.subnet.ipv6_cidr.map(|_| [ROUTER_IPV6, GATEWAY_IPV6]);
+        let address = |ip| Address {
+            no_dad: true,
+            ..Address::new(self.index, link_local(ip))
+        };
+        routers.into_iter().flatten().map(address).collect()
+    }
+
+    fn neighbour(&self, ip: IpAddr) -> Neighbour {
+        Neighbour {
+            index: self.index,
+            ip,
+            mac: Some(Mac(self.view.mac.0)),
+            permanent: true,
+        }
     }
 }
 
@@ -108,9 +134,9 @@ impl Port {
     pub(super) async fn unassign(
         &mut self,
         routing: &Routing,
-        wanted: &BTreeSet<Ipv4Net>,
+        wanted: &BTreeSet<IpNet>,
     ) -> Result<(), Error> {
-        let gone: Vec<Ipv4Net> = self.routed.difference(wanted).copied().collect();
+        let gone: Vec<IpNet> = self.routed.difference(wanted).copied().collect();
         let mut requests = Vec::with_capacity(gone.len());
         for net in &gone {
             requests.push(delete(routing, route(*net, self.index)));
@@ -126,12 +152,8 @@ impl Port {
     }
 
     /// Makes the routes of what is newly assigned.
-    pub(super) async fn assign(
-        &mut self,
-        routing: &Routing,
-        wanted: &BTreeSet<Ipv4Net>,
-    ) -> Result<(), Error> {
-        let new: Vec<Ipv4Net> = wanted.difference(&self.routed).copied().collect();
+    pub(super) async fn assign(&mut self, routing: &Routing, wanted: &BTreeSet<IpNet>) -> Result<(), Error> {
+        let new: Vec<IpNet> = wanted.difference(&self.routed).copied().collect();
         let mut requests = Vec::with_capacity(new.len());
         for net in &new {
             requests.push(replace(routing, route(*net, self.index)));
@@ -155,6 +177,13 @@ impl Port {
     }
 }
 
+/// The fabric's end is called after the last digits of the ENI's id: a device name holds fifteen characters.
+pub(super) fn device_name(eni: &EniId) -> String {
+    let id = eni.as_str();
+    let digits = id.get(id.len().saturating_sub(11)..).unwrap_or(id);
+    format!("eni-{}", digits.trim_start_matches("eni-"))
+}
+
 /// Marks a device for deletion; its routes and addresses go with it.
 pub(super) async fn doom(routing: &Routing, index: u32) -> Result<(), Error> {
     let change = LinkChange {
@@ -171,9 +200,13 @@ pub(super) async fn doom(routing: &Routing, index: u32) -> Result<(), Error> {
 }
 
 /// What is to be routed to an ENI.
-pub(super) fn assigned(view: &EniView) -> BTreeSet<Ipv4Net> {
-    let addresses = view.addresses.iter().copied().map(Ipv4Net::from);
-    addresses.chain(view.prefixes.iter().copied()).collect()
+pub(super) fn assigned(view: &EniView) -> BTreeSet<IpNet> {
+    let addresses = view.addresses.iter().copied().map(host);
+    let prefixes = view.prefixes.iter().copied().map(IpNet::V4);
+    let ipv6_addresses = view.ipv6_addresses.iter().map(|ip| IpNet::from(IpAddr::V6(*ip)));
+    let ipv6_prefixes = view.ipv6_prefixes.iter().copied().map(IpNet::V6);
+    let ipv4 = addresses.chain(prefixes);
+    ipv4.chain(ipv6_addresses).chain(ipv6_prefixes).collect()
 }
 
 /// A subnet's router is at its base address plus one (AWS documentation, "Subnet CIDR blocks").
@@ -195,13 +228,22 @@ async fn replace(routing: &Routing, route: Route) -> Result<(), netlink::Error> 
     routing.replace_route(&route).await
 }
 
-fn route(net: Ipv4Net, index: u32) -> Route {
+fn route(net: IpNet, index: u32) -> Route {
+    let next_hop = match net {
+        IpNet::V4(_) => IpAddr::V4(NEXT_HOP),
+        IpNet::V6(_) => IpAddr::V6(NEXT_HOP_IPV6),
+    };
     Route {
         out: Some(index),
-        gateway: Some(NEXT_HOP.into()),
+        gateway: Some(next_hop),
         on_link: true,
-        ..Route::new(IpNet::V4(net), MAIN_TABLE)
+        ..Route::new(net, MAIN_TABLE)
     }
+}
+
+/// A link-local address with its link's length (RFC 4291).
+fn link_local(ip: Ipv6Addr) -> IpNet {
+    Ipv6Net::new(ip, 64).map_or_else(|_| IpAddr::V6(ip).into(), IpNet::V6)
 }
 
 fn host(ip: Ipv4Addr) -> IpNet {

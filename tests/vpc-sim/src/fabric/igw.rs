@@ -21,7 +21,7 @@ use super::check::{Checks, TABLE as CHECKS, gateway_only_for_public};
 use super::{Error, carrier, kernel, settings};
 
 /// The fabric's end of the gateway.
-const DEVICE: &str = "igw0";
+pub(super) const DEVICE: &str = "igw0";
 /// The same for a comparison of the whole name.
 pub(super) const DEVICE_EXACTLY: &str = "igw0\0";
 /// The internet's end.

@@ -4,27 +4,30 @@
 //! connection names the ENI, and so the instance, because the source check already holds.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::BorrowedFd;
 
 use ipnet::IpNet;
 use netlink::{Address, Routing};
 
-use super::{Error, LOOPBACK, kernel};
+use super::error::ignore_exists;
+use super::{Error, LOOPBACK};
 
 /// Instance metadata (AWS documentation, "Access instance metadata").
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
+/// The same over IPv6, for instances that ask for it (the same documentation).
+pub const METADATA_IPV6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+
+/// Amazon's time service (AWS documentation, "Precision clock and time synchronization").
+pub const TIME: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 123)), 123);
+
 /// Gives the fabric an address of its own to serve at.
 pub(super) async fn own(routing: &Routing, ip: IpAddr) -> Result<(), Error> {
-    match routing
-        .add_address(&Address::new(LOOPBACK, IpNet::from(ip)))
-        .await
-    {
-        Ok(()) => Ok(()),
-        Err(error) if error.is_exists() => Ok(()),
-        Err(error) => Err(kernel(error)),
-    }
+    let mut address = Address::new(LOOPBACK, IpNet::from(ip));
+    // Otherwise the kernel lets nobody listen there until it has looked for duplicates, also on a loopback.
+    address.no_dad = true;
+    ignore_exists(routing.add_address(&address).await)
 }
 
 /// A listening TCP socket in a namespace, ready for an asynchronous runtime.

@@ -31,10 +31,18 @@ pub(super) fn write(namespace: BorrowedFd<'_>, settings: &[(&str, &str)]) -> Res
 }
 
 /// The router's kernel: forwards, answers ARP for the addresses of the asked device and for same-subnet peers, says
-/// nothing else of its own accord, and leaves source checks to nftables. IPv4 only, as the model's view is.
-pub(super) const ROUTER: [(&str, &str); 14] = [
-    ("net/ipv6/conf/all/disable_ipv6", "1"),
-    ("net/ipv6/conf/default/disable_ipv6", "1"),
+/// nothing else of its own accord, and leaves source checks to nftables. Its IPv6 addresses are those that it is given.
+pub(super) const ROUTER: [(&str, &str); 21] = [
+    ("net/ipv6/conf/all/disable_ipv6", "0"),
+    ("net/ipv6/conf/default/disable_ipv6", "0"),
+    ("net/ipv6/conf/all/forwarding", "1"),
+    ("net/ipv6/conf/default/forwarding", "1"),
+    ("net/ipv6/conf/default/accept_dad", "0"),
+    // No link-local addresses but those of routers: subnets without IPv6 have none.
+    ("net/ipv6/conf/default/addr_gen_mode", "1"),
+    ("net/ipv6/conf/default/accept_ra", "0"),
+    ("net/ipv6/icmp/echo_ignore_all", "1"),
+    ("net/ipv6/icmp/ratelimit", "0"),
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv4/conf/all/rp_filter", "0"),
     ("net/ipv4/conf/default/rp_filter", "0"),

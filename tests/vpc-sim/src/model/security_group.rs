@@ -181,6 +181,20 @@ impl Model {
         }
     }
 
+    /// Make these the rules of a group, as an operator; seen by everybody at once.
+    pub fn replace_rules(&mut self, now: Duration, id: &SecurityGroupId, rules: Vec<Rule>) {
+        let rules = self.numbered(id, rules);
+        if let Some(group) = self.groups.get_mut(id) {
+            group.rules.set(rules, super::timeline::Seen::at_once(now));
+        }
+    }
+
+    /// The group of ENIs that name none.
+    #[must_use]
+    pub fn default_group(&self) -> &SecurityGroupId {
+        &self.default_group
+    }
+
     /// The rules of a new group: everything may go out, in each family that the VPC has.
     fn outgoing(&self) -> Vec<Rule> {
         let ipv6 = !self.vpc.ipv6_cidrs.is_empty();

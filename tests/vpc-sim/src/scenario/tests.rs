@@ -57,6 +57,37 @@ nodes:
 }
 
 #[test]
+fn every_fault_of_ipv6_and_groups_is_named() {
+    let error = Scenario::parse(
+        "
+subnets:
+  - {name: a, cidr: 10.0.0.0/20, zone: us-east-1a, ipv6: true}
+nodes:
+  - {name: n1, type: t3.medium, subnet: a, security_groups: [web, db]}
+security_groups:
+  - {name: web, ingress: [{protocol: tcp, ports: 90-80, peer: 10.0.0.0/8}, {peer: nobody}]}
+  - {name: web, egress: [{protocol: sctp, peer: web}, {protocol: icmp, ports: 8, peer: web}]}
+  - {name: default}
+",
+    )
+    .unwrap_err()
+    .to_string();
+    for words in [
+        "line 3: ipv6: true: the VPC has no IPv6",
+        "line 5: db: node n1 names no security group",
+        "line 7: 90-80: is no range of ports",
+        "line 7: nobody: is neither a CIDR nor the name",
+        "line 8: web: two security groups",
+        "line 8: sctp: all, tcp, udp",
+        "line 8: icmp: has no ports",
+        "line 9: default: is the name of something else",
+    ] {
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    assert_eq!(error.lines().count(), 8, "{error}");
+}
+
+#[test]
 fn a_fault_has_the_line_of_its_own_item() {
     let error = Scenario::parse(
         "nodes:
@@ -98,15 +129,18 @@ fn examples_are_scenarios_and_their_paths_are_relative_to_them() {
 #[test]
 fn the_schema_says_what_the_types_accept() {
     let schema: Value = serde_json::from_str(include_str!("../scenario.schema.json")).unwrap();
-    let subnet = json!({"name": "a", "cidr": "10.0.0.0/24", "zone": "us-east-1a"});
-    let node =
-        json!({"name": "n", "type": "t3.medium", "subnet": "a", "rp_filter": 2, "runtime": true, "env": {}});
+    let subnet = json!({"name": "a", "cidr": "10.0.0.0/24", "zone": "us-east-1a", "ipv6": true});
+    let rule = json!({"protocol": "tcp", "ports": "80-90", "peer": "g"});
+    let group = json!({"name": "g", "ingress": [rule], "egress": []});
+    let node = json!({"name": "n", "type": "t3.medium", "subnet": "a", "rp_filter": 2, "runtime": true, "env": {}, "security_groups": ["g"]});
     let whole = json!({
-        "seed": 1, "vpc": "10.0.0.0/16", "ec2": "real", "subnets": [subnet], "nodes": [node],
+        "seed": 1, "vpc": "10.0.0.0/16", "ipv6": true, "ec2": "real", "security_groups": [group], "subnets": [subnet], "nodes": [node],
         "ipamd": "/a", "cni_shim": "/b",  "env": {"A": "b"},
     });
     agree::<Scenario>(&schema, &whole);
     agree::<Subnet>(&schema["$defs"]["subnet"], &subnet);
+    agree::<Group>(&schema["$defs"]["group"], &group);
+    agree::<group::GroupRule>(&schema["$defs"]["rule"], &rule);
     agree::<Node>(&schema["$defs"]["node"], &node);
     let paces = serde_json::from_value::<Pace>(json!("?")).unwrap_err();
     assert_eq!(

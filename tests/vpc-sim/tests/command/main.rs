@@ -62,6 +62,27 @@ fn a_command_on_a_node_has_our_streams_and_we_have_its_exit_code() {
 }
 
 #[test]
+fn a_scenarios_groups_filter_and_its_nodes_have_ipv6() {
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/groups.yaml");
+    for run in everyone() {
+        if run.up(&["--detach", scenario]).is_none() {
+            continue;
+        }
+        let there = run.does(&["ping", "web", "client"]);
+        assert_eq!(there.matches("answered").count(), 2, "{there}");
+        let back = run.refuses(&["ping", "client", "web"]);
+        assert!(back.contains("sg-in"), "{back}");
+        let asking = "exec 3<>/dev/tcp/fd00:ec2::254/80 &&
+            printf 'GET /latest/meta-data/mac HTTP/1.0\\r\\n\\r\\n' >&3 && head -1 <&3";
+        let output = run.exec("client", &["bash", "-c", asking], "");
+        let (out, errors) = said(&output);
+        // Metadata hears the instance by its IPv6 address, and asks for a token.
+        assert!(out.contains("401"), "{out}{errors}");
+        run.does(&["down"]);
+    }
+}
+
+#[test]
 fn what_is_dropped_is_explained() {
     for run in everyone() {
         if run.up(&["--detach"]).is_none() {

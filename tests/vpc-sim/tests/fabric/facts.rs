@@ -11,22 +11,30 @@ use netlink::nft::{
     TableFlags,
 };
 use netlink::{Family, LinkChange, Mac, Route, Scope};
-use vpc_sim::fabric::{METADATA, Reason};
+use vpc_sim::fabric::{METADATA, Reason, TIME, tell_time};
 use vpc_sim::probe::{Protocol, Question, Responder, ask, matrix};
 
 use crate::rig::{LIMIT, Rig, at, host, ip};
 
-type Test = fn(Rig) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Test = fn(Rig) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Every test of this program.
+pub(crate) fn all() -> Vec<(&'static str, Test)> {
+    [ALL, crate::ipv6::ALL, crate::groups::ALL].concat()
+}
 
 macro_rules! facts {
     ($($(#[$meta:meta])* async fn $name:ident($($rig:tt)+) $body:block)*) => {
-        pub(crate) const ALL: &[(&str, Test)] = &[$((stringify!($name), |rig| Box::pin($name(rig)))),*];
-        $($(#[$meta])* async fn $name($($rig)+: Rig) $body)*
+        pub(crate) const ALL: &[(&str, $crate::facts::Test)] =
+            &[$((stringify!($name), |rig| Box::pin($name(rig)))),*];
+        $($(#[$meta])* async fn $name($($rig)+: $crate::rig::Rig) $body)*
     };
 }
 
-const BOTH: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
+pub(crate) const BOTH: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 const R: Register = Register::FIRST;
+
+pub(crate) use facts;
 
 facts! {
     /// P2, P9: the VPC's own route joins subnets.
@@ -286,6 +294,29 @@ facts! {
             let (_, accepted) = tokio::join!(ask(namespace, &question), listener.accept());
             assert_eq!(accepted.unwrap().1.ip(), seen);
         }
+        rig.nothing_dropped();
+    }
+
+    /// P11: the time is told to whoever asks, as SNTP has it.
+    async fn p11_the_time_is_told(mut rig) {
+        let service = tokio::net::UdpSocket::from_std(rig.fabric.bind(TIME).await.unwrap()).unwrap();
+        let telling = tokio::spawn(tell_time(service));
+        let asking = netlink::netns::inside(rig.n1.network(), || {
+            let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            tokio::net::UdpSocket::from_std(socket).unwrap()
+        })
+        .unwrap();
+        let mut question = [0; 48];
+        question[0] = 0b0010_0011;
+        asking.send_to(&question, TIME).await.unwrap();
+        let mut answer = [0; 64];
+        let (length, from) = tokio::time::timeout(LIMIT, asking.recv_from(&mut answer)).await.unwrap().unwrap();
+        assert_eq!((length, from, answer[0]), (48, TIME, 0b0010_0100));
+        let told = u64::from(u32::from_be_bytes(answer[40..44].try_into().unwrap())) - 2_208_988_800;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        assert!(now.abs_diff(told) <= 1, "{now} {told}");
+        telling.abort();
         rig.nothing_dropped();
     }
 

@@ -55,7 +55,8 @@ const SKIPPED: i32 = 77;
 
 async fn inside(world: &holder::World, filter: &str) -> i32 {
     let mut failed = 0;
-    for (name, test) in facts::ALL {
+    let all = facts::all();
+    for (name, test) in &all {
         if !name.contains(filter) {
             continue;
         }
@@ -70,7 +71,7 @@ async fn inside(world: &holder::World, filter: &str) -> i32 {
         );
         failed += i32::from(outcome.is_err());
     }
-    println!("{} tests, {failed} failed", facts::ALL.len());
+    println!("{} tests, {failed} failed", all.len());
     i32::from(failed > 0)
 }
 

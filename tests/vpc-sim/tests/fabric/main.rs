@@ -6,7 +6,11 @@
 #[cfg(test)]
 mod facts;
 #[cfg(test)]
+mod groups;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod ipv6;
 #[cfg(test)]
 mod rig;
 

@@ -1,17 +1,18 @@
 //! Two nodes in two subnets of one VPC, each with a secondary ENI, and pods wired onto them by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netlink::{Address, Family, Link, Mac, Neighbour, Route, Routing, Rule, Scope, VethEnd, VethSpec};
 use vpc_sim::fabric::{Fabric, Reason, until_running};
 use vpc_sim::holder::World;
 use vpc_sim::model::id::{EniId, InstanceId, SubnetId};
 use vpc_sim::model::mac::Mac as EniMac;
+use vpc_sim::model::security_group::{Allowed, Peer, Traffic};
 use vpc_sim::model::view::{EniView, KernelView, SubnetView};
 use vpc_sim::node::{Node, NodeSpec};
 use vpc_sim::probe::{Answer, Error, Place, Protocol, Question, Responder, ask};
@@ -52,6 +53,7 @@ impl Rig {
                 .await
                 .unwrap();
             let instance = InstanceId::numbered(number);
+            believe_addresses(&node);
             fabric.power_on(instance.clone(), node.network().try_clone_to_owned().unwrap());
             machines.push((node, instance, number));
         }
@@ -125,11 +127,11 @@ impl Machine {
         Routing::open_in(self.network()).unwrap()
     }
 
-    pub(crate) fn responder(&self, address: Ipv4Addr) -> Responder {
+    pub(crate) fn responder(&self, address: impl Into<IpAddr>) -> Responder {
         Responder::start(self.node.name(), self.network(), at(address)).unwrap()
     }
 
-    pub(crate) async fn ask(&self, protocol: Protocol, target: Ipv4Addr) -> Result<Answer, Error> {
+    pub(crate) async fn ask(&self, protocol: Protocol, target: impl Into<IpAddr>) -> Result<Answer, Error> {
         ask(self.network(), &Question::new(protocol, at(target), LIMIT)).await
     }
 
@@ -246,7 +248,7 @@ impl Machine {
 }
 
 impl Pod {
-    pub(crate) async fn ask(&self, protocol: Protocol, target: Ipv4Addr) -> Result<Answer, Error> {
+    pub(crate) async fn ask(&self, protocol: Protocol, target: impl Into<IpAddr>) -> Result<Answer, Error> {
         ask(
             self.place.namespace.as_fd(),
             &Question::new(protocol, at(target), LIMIT),
@@ -255,32 +257,47 @@ impl Pod {
     }
 }
 
+/// The node's kernel uses IPv6 addresses at once, instead of asking for a second or two who else has them.
+fn believe_addresses(node: &Node) {
+    let write = |of| std::fs::write(format!("/proc/sys/net/ipv6/conf/{of}/accept_dad"), "0");
+    netlink::netns::inside(node.network(), || ["all", "default"].map(|of| write(of).unwrap())).unwrap();
+}
+
 /// The routing table of a secondary ENI.
 const TABLE: u32 = 10_002;
 
-pub(crate) fn at(ip: Ipv4Addr) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(ip), PORT)
+pub(crate) fn at(ip: impl Into<IpAddr>) -> SocketAddr {
+    SocketAddr::new(ip.into(), PORT)
 }
 
-pub(crate) fn host(ip: Ipv4Addr) -> IpNet {
-    IpNet::V4(ip.into())
+pub(crate) fn host(ip: impl Into<IpAddr>) -> IpNet {
+    IpNet::from(ip.into())
 }
 
 pub(crate) fn ip(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
 }
 
-/// n1: primary 10.0.1.10, secondary 10.0.1.20 in the same subnet; n2: primary 10.0.2.10, secondary 10.0.2.20.
+/// Rules that let everything pass.
+pub(crate) fn everything() -> BTreeSet<Allowed> {
+    let peers = [Peer::Ipv4(Ipv4Net::default()), Peer::Ipv6(Ipv6Net::default())];
+    BTreeSet::from(peers.map(|peer| Allowed {
+        traffic: Traffic::All,
+        peer,
+    }))
+}
+
+/// n1: primary 10.0.1.10 and 2001:db8:0:1::10, secondary 10.0.1.20 in the same subnet; n2: primary 10.0.2.10, secondary 10.0.2.20.
 fn view() -> KernelView {
     let subnet = |third: u8| SubnetView {
         cidr: format!("10.0.{third}.0/24").parse().unwrap(),
-        ipv6_cidr: None,
+        ipv6_cidr: Some(format!("2001:db8:0:{third}::/64").parse().unwrap()),
         router_mac: EniMac([0x0a, 0, 0, 0, 0xff, third]),
         internet: true,
     };
     let mut view = KernelView {
         vpc_cidrs: BTreeSet::from(["10.0.0.0/16".parse().unwrap()]),
-        vpc_ipv6_cidrs: BTreeSet::new(),
+        vpc_ipv6_cidrs: BTreeSet::from(["2001:db8::/56".parse().unwrap()]),
         subnets: BTreeMap::from([
             (SubnetId::numbered(1), subnet(1)),
             (SubnetId::numbered(2), subnet(2)),
@@ -311,11 +328,23 @@ fn view() -> KernelView {
                     _ => BTreeMap::new(),
                 },
                 source_dest_check: true,
-                ipv6_addresses: BTreeSet::new(),
-                ipv6_prefixes: BTreeSet::new(),
+                ipv6_addresses: BTreeSet::from([Ipv6Addr::new(
+                    0x2001,
+                    0xdb8,
+                    0,
+                    number.into(),
+                    0,
+                    0,
+                    0,
+                    0x10 * (u16::from(index) + 1),
+                )]),
+                ipv6_prefixes: match index {
+                    0 => BTreeSet::new(),
+                    _ => BTreeSet::from([format!("2001:db8:0:{number}:aaaa::/80").parse().unwrap()]),
+                },
                 groups: BTreeSet::new(),
-                ingress: BTreeSet::new(),
-                egress: BTreeSet::new(),
+                ingress: everything(),
+                egress: everything(),
             };
             view.enis.insert(
                 EniId::numbered(u64::from(number) * 16 + u64::from(index) + 1),

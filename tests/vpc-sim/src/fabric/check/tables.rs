@@ -1,5 +1,7 @@
 //! The chains of the checks, from top to bottom.
 
+mod ipv6;
+
 use ipnet::Ipv4Net;
 use netlink::nft::{
     Base, Batch, Chain, ChainKind, Comparison, Datatype, Element, Expression as E, Family, Fib, FibFlags,
@@ -8,21 +10,27 @@ use netlink::nft::{
 
 use super::TABLE;
 use crate::fabric::drops::Reason;
-use crate::fabric::igw;
+use crate::fabric::{groups, igw};
 
 /// Counted in the table that sees packets.
-pub(super) const INET_REASONS: [Reason; 5] = [
+pub(super) const INET_REASONS: [Reason; 7] = [
     Reason::ForeignMac,
     Reason::SourceCheck,
     Reason::NoHost,
     Reason::NoRoute,
     Reason::NoPublicAddress,
+    Reason::GroupIn,
+    Reason::GroupOut,
 ];
 
 /// Counted in the table that sees ARP.
 pub(super) const ARP_REASONS: [Reason; 2] = [Reason::ForeignMac, Reason::Unanswered];
 
-const R: Register = Register::FIRST;
+pub(in crate::fabric) const R: Register = Register::FIRST;
+
+/// How netfilter numbers the families (kernel, include/uapi/linux/netfilter.h, `NFPROTO_*`).
+pub(in crate::fabric) const IPV4: u8 = 2;
+pub(in crate::fabric) const IPV6: u8 = 10;
 
 /// Where an interface name in [`R`] ends.
 const BEHIND_NAME: Register = Register(4);
@@ -45,15 +53,26 @@ pub(super) fn routed() -> Batch {
     let mut cidrs = set("cidrs", &[Datatype::Ipv4], MapsTo::Nothing);
     cidrs.ranges = true;
     batch.add_set(&cidrs);
+    let mut cidrs6 = set("cidrs6", &[Datatype::Ipv6], MapsTo::Nothing);
+    cidrs6.ranges = true;
+    batch.add_set(&cidrs6);
     batch.add_elements("ttl", &one_more());
+    groups::sets(&mut batch);
     drop_chains(&mut batch, &INET_REASONS);
     batch.add_chain(&Chain::base("pre", ChainKind::Filter, Hook::Prerouting, -300));
     batch.add_chain(&Chain::base("routed", ChainKind::Filter, Hook::Prerouting, 0));
-    for rule in pre() {
-        batch.add_rule("pre", &Rule::new(rule));
-    }
-    for rule in by_destination() {
-        batch.add_rule("routed", &Rule::new(rule));
+    batch
+        .add_chain(&Chain::plain("pre4"))
+        .add_chain(&Chain::plain("pre6"));
+    for (chain, rules) in [
+        ("pre", pre()),
+        ("pre4", pre4()),
+        ("pre6", ipv6::pre6()),
+        ("routed", by_destination()),
+    ] {
+        for rule in rules {
+            batch.add_rule(chain, &Rule::new(rule));
+        }
     }
     batch
 }
@@ -61,8 +80,7 @@ pub(super) fn routed() -> Batch {
 /// What a packet from an ENI may be.
 fn pre() -> Vec<Vec<E>> {
     let name = E::Meta(MetaKey::IifName, R);
-    let drop = E::Verdict(Verdict::Drop);
-    let [lookup, none] = E::no_route(FibFlags::SOURCE | FibFlags::IIF, R);
+    let go_on = |chain: &str| E::Verdict(Verdict::Goto(chain.to_owned()));
     vec![
         vec![
             name.clone(),
@@ -70,16 +88,20 @@ fn pre() -> Vec<Vec<E>> {
             E::Verdict(Verdict::Accept),
         ],
         vec![
-            E::Meta(MetaKey::NfProto, R),
-            E::Compare(R, Comparison::IsNot, vec![2]),
-            drop.clone(),
-        ],
-        vec![
-            name.clone(),
+            name,
             E::Payload(Base::Link, 6, 6, BEHIND_NAME),
             E::NotInSet(R, "enimac".to_owned()),
             goto(Reason::ForeignMac),
         ],
+        [family(IPV6).as_slice(), &[go_on("pre6")]].concat(),
+        vec![go_on("pre4")],
+    ]
+}
+
+/// What a packet of IPv4 may be.
+fn pre4() -> Vec<Vec<E>> {
+    let drop = E::Verdict(Verdict::Drop);
+    vec![
         // There is no broadcast and no multicast in a VPC (AWS documentation), and an address that is not yet
         // configured asks in vain: the simulator plays DHCP by other means.
         vec![source(R), E::Compare(R, Comparison::Is, vec![0; 4]), drop.clone()],
@@ -88,18 +110,8 @@ fn pre() -> Vec<Vec<E>> {
             E::Compare(R, Comparison::AtLeast, vec![224, 0, 0, 0]),
             drop,
         ],
-        vec![
-            name.clone(),
-            E::NotInSet(R, "nosrcdst".to_owned()),
-            lookup,
-            none,
-            goto(Reason::SourceCheck),
-        ],
-        vec![
-            name,
-            E::FromMap(R, "rtb".to_owned(), R),
-            E::SetMeta(MetaKey::Mark, R),
-        ],
+        not_its_own(),
+        route_table(),
         // Forwarding takes one off the TTL, and a VPC does not (assumed): put it on beforehand.
         vec![
             E::Payload(Base::Network, 8, 1, R),
@@ -115,6 +127,27 @@ fn pre() -> Vec<Vec<E>> {
     ]
 }
 
+/// The source is not routed to where the packet came from.
+fn not_its_own() -> Vec<E> {
+    let [lookup, none] = E::no_route(FibFlags::SOURCE | FibFlags::IIF, R);
+    vec![
+        E::Meta(MetaKey::IifName, R),
+        E::NotInSet(R, "nosrcdst".to_owned()),
+        lookup,
+        none,
+        goto(Reason::SourceCheck),
+    ]
+}
+
+/// The ENI's subnet chooses the route table, by a mark.
+fn route_table() -> Vec<E> {
+    vec![
+        E::Meta(MetaKey::IifName, R),
+        E::FromMap(R, "rtb".to_owned(), R),
+        E::SetMeta(MetaKey::Mark, R),
+    ]
+}
+
 /// Where a packet from an ENI may go.
 fn by_destination() -> Vec<Vec<E>> {
     let local = Fib {
@@ -126,7 +159,11 @@ fn by_destination() -> Vec<Vec<E>> {
         E::name_begins(R, Comparison::Is, ENI),
     ];
     let nowhere = E::no_route(FibFlags::DESTINATION | FibFlags::MARK, R);
-    let inside = [destination(R), E::InSet(R, "cidrs".to_owned())];
+    let inside = [
+        family(IPV4).as_slice(),
+        &[destination(R), E::InSet(R, "cidrs".to_owned())],
+    ]
+    .concat();
     let lost = [from_eni.as_slice(), &nowhere].concat();
     vec![
         // RTN_LOCAL: services of the fabric; such a destination never has an outgoing device.
@@ -135,7 +172,10 @@ fn by_destination() -> Vec<Vec<E>> {
             E::Compare(R, Comparison::Is, 2_u32.to_ne_bytes().to_vec()),
             E::Verdict(Verdict::Accept),
         ],
+        ipv6::to_the_link(ipv6::MULTICAST),
+        ipv6::to_the_link(ipv6::LINK_LOCAL),
         [lost.as_slice(), &inside, &[goto(Reason::NoHost)]].concat(),
+        [lost.as_slice(), &ipv6::inside(), &[goto(Reason::NoHost)]].concat(),
         [lost.as_slice(), &[goto(Reason::NoRoute)]].concat(),
     ]
 }
@@ -199,7 +239,18 @@ fn drop_chains(batch: &mut Batch, reasons: &[Reason]) {
         let word = reason.word();
         batch.add_set(&set(word, &[Datatype::IfName], MapsTo::Counters));
         batch.add_chain(&Chain::plain(&chain(*reason)));
-        let count = vec![E::Meta(MetaKey::IifName, R), E::CounterMap(R, word.to_owned())];
+        let device = match reason {
+            // The ENI that refuses is the one it would have gone to.
+            Reason::GroupIn => MetaKey::OifName,
+            Reason::ForeignMac
+            | Reason::SourceCheck
+            | Reason::NoHost
+            | Reason::NoRoute
+            | Reason::NoPublicAddress
+            | Reason::GroupOut
+            | Reason::Unanswered => MetaKey::IifName,
+        };
+        let count = vec![E::Meta(device, R), E::CounterMap(R, word.to_owned())];
         batch.add_rule(&chain(*reason), &Rule::new(count));
         batch.add_verdict(&chain(*reason), Verdict::Drop);
     }
@@ -224,8 +275,16 @@ fn chain(reason: Reason) -> String {
     format!("drop-{}", reason.word())
 }
 
-fn goto(reason: Reason) -> E {
+pub(in crate::fabric) fn goto(reason: Reason) -> E {
     E::Verdict(Verdict::Goto(chain(reason)))
+}
+
+/// Only packets of this family.
+pub(in crate::fabric) fn family(number: u8) -> [E; 2] {
+    [
+        E::Meta(MetaKey::NfProto, R),
+        E::Compare(R, Comparison::Is, vec![number]),
+    ]
 }
 
 fn source(to: Register) -> E {
@@ -248,7 +307,7 @@ fn one_more() -> Vec<Element> {
         .collect()
 }
 
-fn set<'a>(name: &'a str, key: &'a [Datatype], maps_to: MapsTo) -> Set<'a> {
+pub(in crate::fabric) fn set<'a>(name: &'a str, key: &'a [Datatype], maps_to: MapsTo) -> Set<'a> {
     Set {
         name,
         key,
