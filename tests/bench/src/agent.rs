@@ -49,7 +49,7 @@ impl Agent {
         let mut answer: Value = serde_json::from_str(&answer).context("read the answer")?;
         match answer.get_mut("ok") {
             Some(done) => serde_json::from_value(done.take()).context("understand the answer"),
-            None => bail!("on {}, {}: {}", self.node, line.trim(), answer["error"]),
+            None => bail!("on {}, {}: {answer}", self.node, line.trim()),
         }
     }
 }

@@ -98,7 +98,7 @@ impl Row {
     /// How much of what the bar allows is used up: at most 1 where the bar is held.
     pub(crate) fn used(&self) -> Option<f64> {
         match self.bar? {
-            Bar::AtMost(limit) if limit == 0.0 => Some(if self.value == 0.0 { 0.0 } else { f64::INFINITY }),
+            Bar::AtMost(0.0) => Some(if self.value == 0.0 { 0.0 } else { f64::INFINITY }),
             Bar::AtMost(limit) => Some(self.value / limit),
             Bar::RatioAtMost(limit) => Some(self.ratio()? / limit),
             Bar::RatioAtLeast(limit) => Some(limit / self.ratio()?),

@@ -28,6 +28,10 @@ pub(crate) fn run(per_second: u32, millis: u64) -> Result<Times> {
     })
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a pace is kept by waiting for its next moment"
+)]
 fn pace(
     runtime: &Handle,
     ipam: &IpamClient<Channel>,

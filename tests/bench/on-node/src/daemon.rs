@@ -72,6 +72,7 @@ fn first_answer(began: Instant, container: &str) -> Result<Duration> {
 }
 
 /// Watches for so long.
+#[expect(clippy::disallowed_methods, reason = "idling is what is measured")]
 pub(crate) fn idle(millis: u64) -> Result<Idle> {
     let pid = process()?;
     let (before, began) = (ticks(pid)?, Instant::now());
