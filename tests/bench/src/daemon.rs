@@ -71,7 +71,7 @@ pub(crate) async fn firewall(site: &mut Site, effort: Effort) -> Result<Vec<Row>
 
 /// Addresses at a steady pace, each recorded before it is answered.
 pub(crate) async fn allocate(site: &mut Site, effort: Effort) -> Result<Vec<Row>> {
-    let (per_second, millis) = (PER_SECOND, effort.watch);
+    let (per_second, millis) = (PER_SECOND, effort.ask);
     let times: Times = site
         .full
         .agent

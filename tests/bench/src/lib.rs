@@ -49,8 +49,10 @@ pub struct Effort {
     pub levels: [u32; 4],
     /// How long packets are counted each time, in milliseconds, and how often.
     pub flood: (u64, u32),
-    /// How long the daemon is watched doing nothing, and asked for addresses, in milliseconds.
+    /// How long the daemon is watched doing nothing, in milliseconds: more than its slow pass of half a minute.
     pub watch: u64,
+    /// How long it is asked for addresses, in milliseconds.
+    pub ask: u64,
     /// Whether this is only to see that the bench works.
     pub quick: bool,
 }
@@ -62,7 +64,8 @@ impl Effort {
         bursts: [110, 250],
         levels: [1, 110, 250, 700],
         flood: (400, 9),
-        watch: 10_000,
+        watch: 32_000,
+        ask: 10_000,
         quick: false,
     };
     /// Whether it works.
@@ -72,6 +75,7 @@ impl Effort {
         levels: [1, 4, 6, 8],
         flood: (20, 1),
         watch: 100,
+        ask: 100,
         quick: true,
     };
 }
@@ -106,10 +110,10 @@ async fn measure(world: &World, programs: &Programs, effort: Effort) -> Result<R
     let mut skipped = Vec::new();
     say("the programs alone");
     rows.extend(daemon::sizes(programs)?);
-    rows.extend(daemon::idle(&mut site, effort).await?);
     rows.extend(pods::exec(&mut site, effort).await?);
-    rows.extend(pods::counts(&mut site, &mut skipped).await?);
     rows.extend(daemon::firewall(&mut site, effort).await?);
+    rows.extend(pods::counts(&mut site, &mut skipped).await?);
+    rows.extend(daemon::idle(&mut site, effort).await?);
     rows.extend(pods::with(&mut site, 0, effort).await?);
     site.place_probes().await?;
     let [one, some, many, full] = effort.levels;

@@ -95,7 +95,7 @@ fn burst_rows(burst: &Burst, count: u32, level: u32, is_small: bool) -> Vec<Row>
         add,
         Row::new(beside("ADDs at once, failed"), Unit::Count, burst.failed.into()).at_most(0.0),
         Row::time(beside("DELs at once, p99"), burst.del.p99),
-        Row::time(beside("DELs at once, last exit"), burst.del_all),
+        Row::time(beside("DELs at once, last exit"), burst.del.max),
         gone,
     ]
 }

@@ -17,9 +17,6 @@ const TRY_AGAIN: Duration = Duration::from_micros(500);
 /// A restart that takes longer is stuck.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The kernel counts a process's CPU time in these (USER_HZ, the same on every architecture that matters).
-const TICKS_PER_SECOND: f64 = 100.0;
-
 /// Kills and starts it again and again; each time is from the kill to the first Add's answer. The last one is killed,
 /// too: whoever orders this starts a daemon of its own afterwards.
 pub(crate) fn restart(program: &Path, env: &BTreeMap<String, String>, rounds: u32) -> Result<Times> {
@@ -75,13 +72,13 @@ fn first_answer(began: Instant, container: &str) -> Result<Duration> {
 #[expect(clippy::disallowed_methods, reason = "idling is what is measured")]
 pub(crate) fn idle(millis: u64) -> Result<Idle> {
     let pid = process()?;
-    let (before, began) = (ticks(pid)?, Instant::now());
+    let (before, began) = (on_cpu(pid)?, Instant::now());
     std::thread::sleep(Duration::from_millis(millis));
-    let used = (ticks(pid)? - before) / TICKS_PER_SECOND;
+    let used = Duration::from_nanos(on_cpu(pid)?.saturating_sub(before));
     Ok(Idle {
         resident_mib: status(pid, "VmRSS:")? / 1024.0,
         anonymous_mib: status(pid, "RssAnon:")? / 1024.0,
-        milli_cpu: used / began.elapsed().as_secs_f64() * 1000.0,
+        milli_cpu: used.as_secs_f64() / began.elapsed().as_secs_f64() * 1000.0,
     })
 }
 
@@ -96,13 +93,21 @@ pub(crate) fn process() -> Result<u32> {
     found.next().context("find the daemon's process")
 }
 
-/// Time in user and kernel mode, of all threads, fields 14 and 15 (man 5 proc_pid_stat).
-fn ticks(pid: u32) -> Result<f64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("read the daemon's times")?;
-    // The name, in parentheses, is the last field that may hold spaces.
-    let (_, fields) = text.rsplit_once(')').context("the fields of /proc/PID/stat")?;
-    let times = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-    times.sum::<Result<f64, _>>().context("the daemon's times")
+/// Time on a CPU of all threads together, in nanoseconds: the first word of each `schedstat` (Linux,
+/// Documentation/scheduler/sched-stats.rst).
+fn on_cpu(pid: u32) -> Result<u64> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).context("list the daemon's threads")?;
+    let mut sum = 0;
+    for thread in threads {
+        let path = thread
+            .context("list the daemon's threads")?
+            .path()
+            .join("schedstat");
+        let text = std::fs::read_to_string(&path).context("read a thread's times")?;
+        let word = text.split_whitespace().next().context("a thread's times")?;
+        sum += word.parse::<u64>().context("a thread's times")?;
+    }
+    Ok(sum)
 }
 
 fn status(pid: u32, field: &str) -> Result<f64> {

@@ -166,16 +166,14 @@ pub struct Single {
 /// What many pods at once cost.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Burst {
-    /// ADDs, each from its exec to its result.
+    /// ADDs, each from the moment that all were released to its result.
     pub add: Times,
     /// ADDs that failed.
     pub failed: u32,
     /// What the first of them said.
     pub complaint: Option<String>,
-    /// DELs, each from its exec to its exit.
+    /// DELs, each from the moment that all were released to its exit.
     pub del: Times,
-    /// From the first DEL's exec to the last one's exit, in microseconds.
-    pub del_all: f64,
     /// From the first DEL's exec until the last of the pods' devices is gone, in microseconds.
     pub gone: f64,
 }
