@@ -33,22 +33,27 @@ pub(crate) async fn with(site: &mut Site, level: u32, effort: Effort) -> Result<
             one.push(rate(way, &mut site.single, &mut site.far, millis).await?);
             peer.push(rate(way, &mut site.peer, &mut site.far, millis).await?);
         }
-        let (full, one, peer) = (median(full), median(one), median(peer));
-        let beside = "one pod";
-        let flat = Row::new(
-            format!("forwarded {name}; {level} pods there"),
-            Unit::PacketsPerSecond,
-            full,
-        );
-        let flat = flat.beside(beside, one);
+        let what = format!("forwarded {name}; {level} pods there");
+        let flat = beside_one(what, &full, &one);
         rows.push(match level {
             FLAT_UP_TO => flat.bar(Bar::RatioAtLeast(FLAT)),
             _ => flat,
         });
         let what = format!("the same with the peer's two rules per pod; {level} pods");
-        rows.push(Row::new(what, Unit::PacketsPerSecond, peer).beside(beside, one));
+        rows.push(beside_one(what, &peer, &one));
     }
     Ok(rows)
+}
+
+/// Rates beside those of a node of one pod that were measured right after or before them.
+fn beside_one(what: String, rates: &[f64], one: &[f64]) -> Row {
+    let ratios = rates.iter().zip(one).map(|(rate, one)| rate / one);
+    let ratio = median(ratios.collect());
+    Row::new(what, Unit::PacketsPerSecond, median(rates.to_vec())).paired(
+        "one pod",
+        median(one.to_vec()),
+        ratio,
+    )
 }
 
 /// What arrives, per second of sending.

@@ -99,7 +99,7 @@ pub fn run(
     }
     #[expect(clippy::print_stdout, reason = "the bench speaks to whoever runs it")]
     {
-        println!("{}", report.table());
+        println!("{}{}", report.table(), report.skips());
     }
     Ok(())
 }

@@ -68,10 +68,17 @@ impl Report {
             self.machine
         ));
         page.push_str(&self.table());
-        for skipped in &self.skipped {
-            page.push_str(&format!("\nSkipped: {skipped}\n"));
-        }
+        page.push_str(&self.skips());
         page
+    }
+
+    /// What could not be measured, a paragraph each.
+    pub(crate) fn skips(&self) -> String {
+        let skips = self
+            .skipped
+            .iter()
+            .map(|skipped| format!("\nSkipped: {skipped}\n"));
+        skips.collect()
     }
 
     pub(crate) fn table(&self) -> String {

@@ -24,6 +24,8 @@ pub(crate) struct Beside {
     pub(crate) what: &'static str,
     /// How much.
     pub(crate) value: f64,
+    /// The ratio, where it was taken in pairs, a moment apart, and not from two medians.
+    pub(crate) paired: Option<f64>,
 }
 
 /// A bar, of the value itself or of its ratio to what is beside it.
@@ -81,7 +83,21 @@ impl Row {
 
     /// Beside something in the row's unit.
     pub(crate) fn beside(mut self, what: &'static str, value: f64) -> Self {
-        self.beside = Some(Beside { what, value });
+        self.beside = Some(Beside {
+            what,
+            value,
+            paired: None,
+        });
+        self
+    }
+
+    /// Beside something that was measured a moment apart each time, with the ratio of those pairs.
+    pub(crate) fn paired(mut self, what: &'static str, value: f64, ratio: f64) -> Self {
+        self.beside = Some(Beside {
+            what,
+            value,
+            paired: Some(ratio),
+        });
         self
     }
 
@@ -92,7 +108,8 @@ impl Row {
 
     /// How many times what is beside it.
     pub(crate) fn ratio(&self) -> Option<f64> {
-        self.beside.as_ref().map(|beside| self.value / beside.value)
+        let beside = self.beside.as_ref()?;
+        Some(beside.paired.unwrap_or(self.value / beside.value))
     }
 
     /// How much of what the bar allows is used up: at most 1 where the bar is held.
