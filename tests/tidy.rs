@@ -16,7 +16,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Our crates and which of our crates each may use. Nothing outside `tests` may use anything inside it.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("ipamd-core", &[]),
     ("netlink", &[]),
     ("hostnet", &["ipamd-core", "netlink"]),
@@ -26,16 +26,17 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("cni-shim", &["ipamd-core", "hostnet", "proto"]),
     ("ipamd", &["ipamd-core", "hostnet", "netlink", "proto", "ec2"]),
     ("vpc-sim", &["netlink"]),
-    ("xtask", &["vpc-sim", "proto", "ipamd-core", "hostnet", "netlink"]),
+    ("on-node", &["proto", "ipamd-core", "hostnet", "netlink"]),
+    ("bench", &["vpc-sim", "on-node"]),
+    ("xtask", &["vpc-sim", "bench"]),
     ("e2e", &["vpc-sim", "proto", "ipamd-core", "hostnet", "netlink"]),
     ("berth", &["cni-shim", "ipamd-core", "proto", "vpc-sim"]),
 ];
 
 /// Crates of others that only these crates of ours may name.
-const WARDS: [(&str, &[&str]); 7] = [
+const WARDS: [(&str, &[&str]); 6] = [
     ("aws-sdk-ec2", &["ec2"]),
     ("aws-config", &["ec2", "ipamd"]),
-    ("rtnetlink", &["netlink"]),
     ("netlink-packet-route", &["netlink"]),
     ("netlink-packet-core", &["netlink"]),
     ("netlink-sys", &["netlink"]),

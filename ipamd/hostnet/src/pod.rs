@@ -59,14 +59,43 @@ pub async fn wire(path: &Path, wiring: &PodWiring) -> Result<(), Error> {
     let namespace = open_namespace(path)?;
     let host = Routing::open().map_err(attempt("open a netlink socket on the node"))?;
     let pod = Routing::open_in(namespace.as_fd()).map_err(attempt("open a netlink socket in the pod"))?;
-    if !create(&host, &pod, &namespace, wiring).await? {
+    let Some(ends) = create(&host, &pod, &namespace, wiring).await? else {
         return Ok(());
-    }
-    let done = set_up_both(&host, &pod, wiring).await;
+    };
+    let done = set_up_both(&host, &pod, ends, wiring).await;
     if done.is_err() {
         undo(&host, wiring).await;
     }
     done
+}
+
+/// The interface indexes of a pair, each in its own namespace.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    host: u32,
+    pod: u32,
+}
+
+impl Ends {
+    /// Both the same, far above what kernels count up to by themselves, and by the attachment's MAC unlike those of other
+    /// attachments. Chosen by us they need not be read back, which would be a tenth of the wiring's time.
+    fn chosen(wiring: &PodWiring) -> Self {
+        let [_, _, rest @ ..] = wiring.host_mac.0;
+        // The kernel's indexes are positive 32-bit integers.
+        let index = u32::from_be_bytes(rest) >> 2 | 1 << 30;
+        Self {
+            host: index,
+            pod: index,
+        }
+    }
+
+    /// Those of a pair whose indexes the kernel chose.
+    async fn read_back(host: &Routing, pod: &Routing, wiring: &PodWiring) -> Result<Self, Error> {
+        Ok(Self {
+            host: just_made(host, &wiring.host_name).await?,
+            pod: just_made(pod, &wiring.pod_name).await?,
+        })
+    }
 }
 
 /// The failure is what the caller must hear; a device that cannot be removed falls with the namespace. One of the same
@@ -82,15 +111,13 @@ async fn undo(host: &Routing, wiring: &PodWiring) {
     }
 }
 
-async fn set_up_both(host: &Routing, pod: &Routing, wiring: &PodWiring) -> Result<(), Error> {
+async fn set_up_both(host: &Routing, pod: &Routing, ends: Ends, wiring: &PodWiring) -> Result<(), Error> {
     failpoint::reach(Step::PairCreated);
-    let host_end = just_made(host, &wiring.host_name).await?;
-    let pod_end = just_made(pod, &wiring.pod_name).await?;
-    without_link_local(host, host_end).await?;
+    without_link_local(host, ends.host).await?;
     failpoint::reach(Step::HostEndUp);
-    set_up_pod_end(pod, pod_end, wiring).await?;
+    set_up_pod_end(pod, ends.pod, wiring).await?;
     failpoint::reach(Step::PodRouted);
-    let route = host_route(wiring, host_end);
+    let route = host_route(wiring, ends.host);
     let words = attempt(format!("add the node's route to {}", wiring.address));
     host.replace_route(&kernel_route(&route)).await.map_err(words)?;
     for rule in &wiring.rules {
@@ -107,61 +134,89 @@ async fn just_made(routing: &Routing, name: &IfName) -> Result<u32, Error> {
         .ok_or_else(|| Error::Vanished { name: name.clone() })
 }
 
-/// Creates the pair; says whether it did, or all of the wiring is there already.
+/// Creates the pair; gives its indexes, or nothing where all of the wiring is there already.
 async fn create(
     host: &Routing,
     pod: &Routing,
     namespace: &OwnedFd,
     wiring: &PodWiring,
-) -> Result<bool, Error> {
-    let spec = VethSpec {
-        host: end(&wiring.host_name, wiring.host_mac, wiring.mtu_bytes),
-        peer: end(&wiring.pod_name, wiring.pod_mac, wiring.mtu_bytes),
-        peer_namespace: Some(namespace.as_fd()),
-        host_up: false,
-        queues: None,
-    };
-    let words = || {
-        attempt(format!(
-            "create {} with {} in the pod",
-            wiring.host_name, wiring.pod_name
-        ))
-    };
-    match host.create_veth(&spec).await {
+) -> Result<Option<Ends>, Error> {
+    let chosen = Ends::chosen(wiring);
+    match host.create_veth(&pair(wiring, namespace, Some(chosen))).await {
+        Ok(()) => return Ok(Some(chosen)),
         Err(error) if error.is_exists() => {
             let differences = check::differences(host, pod, wiring).await?;
             if differences.is_empty() {
-                return Ok(false);
+                return Ok(None);
             }
-            // The node's route is the last step of a wiring and the first to go.
-            let serves_nobody = |difference: &Difference| {
-                matches!(
-                    difference,
-                    Difference::NoAddress { .. } | Difference::NoHostRoute { .. }
-                )
-            };
-            let own = differences.iter().any(serves_nobody).then_some(wiring.host_mac);
-            if let Some(left) = find(pod, &wiring.pod_name).await?
-                && !bury(host, &left, own).await?
-            {
-                return Err(Error::InterfaceExists {
-                    name: wiring.pod_name.clone(),
-                });
-            }
-            // The name is a dead pod's of the same name: its namespace still lives.
-            if let Some(dead) = find(host, &wiring.host_name).await? {
-                if dead.kind != LinkKind::Veth {
-                    return Err(Error::NotAPods {
-                        name: wiring.host_name.clone(),
-                    });
-                }
-                doom(host, &dead).await?;
-            }
-            host.create_veth(&spec).await.map_err(words())?;
+            clear_the_names(host, pod, wiring, &differences).await?;
         }
-        created => created.map_err(words())?,
+        // Only an index is taken, by whatever device.
+        Err(error) if error.errno() == Some(nix::errno::Errno::EBUSY) => {}
+        Err(error) => return Err(not_created(wiring)(error)),
     }
-    Ok(true)
+    // Also an index that is taken answers "exists", for example by what an earlier DEL of this attachment left.
+    let spec = pair(wiring, namespace, None);
+    host.create_veth(&spec).await.map_err(not_created(wiring))?;
+    Ends::read_back(host, pod, wiring).await.map(Some)
+}
+
+fn not_created(wiring: &PodWiring) -> impl FnOnce(netlink::Error) -> Error {
+    attempt(format!(
+        "create {} with {} in the pod",
+        wiring.host_name, wiring.pod_name
+    ))
+}
+
+/// Takes the pair's names from what earlier pods left; whatever else bears them is not touched and an error.
+async fn clear_the_names(
+    host: &Routing,
+    pod: &Routing,
+    wiring: &PodWiring,
+    differences: &[Difference],
+) -> Result<(), Error> {
+    // The node's route is the last step of a wiring and the first to go.
+    let serves_nobody = |difference: &Difference| {
+        matches!(
+            difference,
+            Difference::NoAddress { .. } | Difference::NoHostRoute { .. }
+        )
+    };
+    let own = differences.iter().any(serves_nobody).then_some(wiring.host_mac);
+    if let Some(left) = find(pod, &wiring.pod_name).await?
+        && !bury(host, &left, own).await?
+    {
+        return Err(Error::InterfaceExists {
+            name: wiring.pod_name.clone(),
+        });
+    }
+    // The name is a dead pod's of the same name: its namespace still lives.
+    if let Some(dead) = find(host, &wiring.host_name).await? {
+        if dead.kind != LinkKind::Veth {
+            return Err(Error::NotAPods {
+                name: wiring.host_name.clone(),
+            });
+        }
+        doom(host, &dead).await?;
+    }
+    Ok(())
+}
+
+fn pair<'a>(wiring: &'a PodWiring, namespace: &'a OwnedFd, indexes: Option<Ends>) -> VethSpec<'a> {
+    let end = |name: &'a IfName, mac: Mac, index| VethEnd {
+        name: name.as_str(),
+        index,
+        mac: Some(netlink::Mac(mac.0)),
+        mtu_bytes: Some(wiring.mtu_bytes),
+        ..VethEnd::default()
+    };
+    VethSpec {
+        host: end(&wiring.host_name, wiring.host_mac, indexes.map(|ends| ends.host)),
+        peer: end(&wiring.pod_name, wiring.pod_mac, indexes.map(|ends| ends.pod)),
+        peer_namespace: Some(namespace.as_fd()),
+        host_up: false,
+        queues: None,
+    }
 }
 
 /// Deletes a pod's device that an earlier DEL left to its namespace, because a runtime may use the namespace again; or one
@@ -178,15 +233,6 @@ async fn bury(host: &Routing, pod_end: &Link, own: Option<Mac>) -> Result<bool, 
     match host.delete_link(doomed.index).await {
         Err(error) if !error.is_gone() => Err(attempt(format!("delete {}", doomed.name))(error)),
         Ok(()) | Err(_) => Ok(true),
-    }
-}
-
-fn end(name: &IfName, mac: Mac, mtu_bytes: u32) -> VethEnd<'_> {
-    VethEnd {
-        name: name.as_str(),
-        mac: Some(netlink::Mac(mac.0)),
-        mtu_bytes: Some(mtu_bytes),
-        ..VethEnd::default()
     }
 }
 

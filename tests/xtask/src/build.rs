@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use vpc_sim::binaries::{Binaries, Profile, target};
+use vpc_sim::holder;
 
 const STATIC: &str = "-C target-feature=+crt-static -C relocation-model=static";
 
@@ -33,6 +34,35 @@ pub(crate) fn build(root: &Path, profile: Profile) -> Result<Binaries> {
         ensure!(path.exists(), "cargo built no {}", path.display());
     }
     Ok(binaries)
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_folder(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+}
+
+/// The bench's part on a node and its empty program, linked as the plugin is; inside a world only their paths.
+pub(crate) fn for_bench(root: &Path) -> Result<(PathBuf, PathBuf)> {
+    let target_folder = target_folder(root);
+    let on_node = target_folder.join(target()).join("release/on-node");
+    let empty = target_folder.join("bench/empty");
+    if holder::is_inside() {
+        return Ok((on_node, empty));
+    }
+    build_one(root, "on-node", true, Profile::Release)?;
+    std::fs::create_dir_all(target_folder.join("bench")).context("make the bench's folder")?;
+    // Without cargo: a binary of a package would be linked only after all that the package uses.
+    let mut rustc = Command::new("rustc");
+    rustc
+        .current_dir(root)
+        .args(["--edition=2024", "-Copt-level=s", "-Clto=fat", "-Cpanic=abort"]);
+    rustc
+        .args(["-Cstrip=symbols", "--target", &target()])
+        .args(STATIC.split(' '));
+    rustc.arg("-o").arg(&empty).arg("tests/bench/empty/empty.rs");
+    let status = rustc.status().context("run rustc for the empty program")?;
+    ensure!(status.success(), "the empty program does not build");
+    Ok((on_node, empty))
 }
 
 /// Builds them as part of the workspace and copies them away, because the next ordinary build replaces them.

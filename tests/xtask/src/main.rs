@@ -1,7 +1,6 @@
 //! `xtask`: what the workspace's own commands do: `cargo demo`, `cargo gen`, and the builds behind them, also of the
 //! outside programs that tests use.
 
-mod bench;
 mod build;
 mod demo;
 mod r#gen;
@@ -48,21 +47,14 @@ enum Command {
         #[arg(long, value_name = "FOLDER", conflicts_with = "dev")]
         from: Option<PathBuf>,
     },
-    /// Measure, beside floors of the same run
+    /// Measure, beside floors of the same run; the figures go into target/bench
     Bench {
-        /// With binaries built quickly, not as shipped
+        /// Only see whether it works: the figures mean nothing
         #[arg(long)]
-        dev: bool,
-    },
-    /// The part of the bench that runs on a simulated node
-    #[command(hide = true)]
-    BenchOnNode {
-        /// The plugin
-        shim: PathBuf,
-        /// Its configuration
-        conf: String,
-        /// How many pods
-        count: u32,
+        quick: bool,
+        /// Write the table and the picture into docs/reference, too
+        #[arg(long, conflicts_with = "quick")]
+        keep: bool,
     },
     /// Make what is generated and checked in
     Gen {
@@ -132,15 +124,35 @@ fn run() -> Result<ExitCode> {
             let world = holder::enter_world()?;
             demo::run(&world, &root.join(CONFLIST), &binaries, seed)
         }
-        Command::Bench { dev } => {
-            let binaries = binaries(&root, profile(dev))?;
-            let world = holder::enter_world()?;
-            bench::run(&world, &root.join(CONFLIST), &binaries).map(|()| ExitCode::SUCCESS)
-        }
-        Command::BenchOnNode { shim, conf, count } => {
-            bench::on_node::run(&shim, &conf, count).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Bench { quick, keep } => bench_all(&root, quick, keep),
     }
+}
+
+fn bench_all(root: &Path, quick: bool, keep: bool) -> Result<ExitCode> {
+    let binaries = binaries(root, Profile::Release)?;
+    let (on_node, empty) = build::for_bench(root)?;
+    let world = holder::enter_world()?;
+    let programs = bench::Programs {
+        binaries,
+        on_node,
+        empty,
+        conflist: root.join(CONFLIST),
+    };
+    let effort = if quick {
+        bench::Effort::QUICK
+    } else {
+        bench::Effort::FULL
+    };
+    let reference = root.join("docs/reference");
+    let keep = keep.then_some(reference.as_path());
+    bench::run(
+        &world,
+        &programs,
+        effort,
+        &build::target_folder(root).join("bench"),
+        keep,
+    )?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// On the machine itself cargo builds what is stale; inside a world there is no network and no need.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use hostnet::nat::Nat;
 use hostnet::pod::wire;
 use ipamd_core::net::pod::PodWiring;
-use netlink::Address;
 use netlink::nft::{Family, Nftables};
+use netlink::{Address, Routing};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
@@ -86,7 +86,21 @@ async fn serving() -> (Node, Namespace, PodWiring) {
     node.settle(&wanted(&[&web])).await;
     let mut nat = Nat::open().unwrap();
     nat.load(&firewall(&[1])).unwrap();
+    let inside = pod.routing();
+    for (routing, name) in [(&node.routing, "eniweb"), (&inside, "eth0")] {
+        until_running(routing, name).await;
+    }
     (node, pod, web)
+}
+
+/// The kernel's link watcher lets packets through an end that is up, when it gets round to it.
+async fn until_running(routing: &Routing, name: &str) {
+    let running = async {
+        while !routing.link_by_name(name).await.unwrap().unwrap().running {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, running).await.unwrap();
 }
 
 fn open(address: Ipv4Addr) -> UdpSocket {

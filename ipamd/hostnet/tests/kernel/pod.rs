@@ -160,6 +160,35 @@ in_namespace! {
         }
     }
 
+    async fn a_pod_whose_devices_numbers_are_taken_is_wired_all_the_same() {
+        let (node, first) = (Node::boot().await, Namespace::new());
+        wire(first.path(), &web()).await.unwrap();
+        let host = link(&node.routing, "eniweb").await.unwrap();
+        node.routing.delete_link(host.index).await.unwrap();
+        // By another device of the node, by one of the pod, and by what an earlier DEL of the same attachment left.
+        let second = Namespace::new();
+        numbered_stranger(&node.routing, "theirs", host.index).await;
+        wire(second.path(), &web()).await.unwrap();
+        assert_eq!(check(second.path(), &web()).await.unwrap(), []);
+        for name in ["eniweb", "theirs"] {
+            let index = index_of(&node.routing, name).await;
+            node.routing.delete_link(index).await.unwrap();
+        }
+        let third = Namespace::new();
+        numbered_stranger(&third.routing(), "theirs", host.index).await;
+        wire(third.path(), &web()).await.unwrap();
+        assert_eq!(check(third.path(), &web()).await.unwrap(), []);
+        let index = index_of(&node.routing, "eniweb").await;
+        node.routing.delete_link(index).await.unwrap();
+        let fourth = Namespace::new();
+        wire(fourth.path(), &web()).await.unwrap();
+        assert_eq!(link(&node.routing, "eniweb").await.unwrap().index, host.index, "numbered by us");
+        unwire(&Remains::from(&web())).await.unwrap();
+        let fifth = Namespace::new();
+        wire(fifth.path(), &web()).await.unwrap();
+        assert_eq!(check(fifth.path(), &web()).await.unwrap(), []);
+    }
+
     async fn a_pod_whose_namespace_is_gone_can_be_unwired_and_not_wired() {
         let (node, pod) = (Node::boot().await, Namespace::new());
         wire(pod.path(), &web()).await.unwrap();
@@ -264,13 +293,23 @@ async fn pods_routes(routing: &Routing) -> Vec<Route> {
 
 /// Somebody else's device of this name.
 async fn stranger(routing: &Routing, name: &str) {
-    let end = |name| VethEnd {
+    create_stranger(routing, name, None).await;
+}
+
+/// Somebody else's device with this index.
+async fn numbered_stranger(routing: &Routing, name: &str, index: u32) {
+    create_stranger(routing, name, Some(index)).await;
+}
+
+async fn create_stranger(routing: &Routing, name: &str, index: Option<u32>) {
+    let end = |name, index| VethEnd {
         name,
+        index,
         ..VethEnd::default()
     };
     let spec = VethSpec {
-        host: end(name),
-        peer: end("other"),
+        host: end(name, index),
+        peer: end("other", None),
         ..VethSpec::default()
     };
     routing.create_veth(&spec).await.unwrap();

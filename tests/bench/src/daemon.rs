@@ -1,0 +1,115 @@
+//! The daemon alone: its size, what it holds when idle, how fast it answers and how soon after a restart.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use on_node::order::{Idle, Order, Times};
+
+use crate::row::{Row, Unit};
+use crate::site::Site;
+use crate::{Effort, Programs};
+
+const IDLE_MIB: f64 = 15.0;
+const IDLE_MILLI_CPU: f64 = 1.0;
+const ALLOCATE_P99_MS: f64 = 1.0;
+const PER_SECOND: u32 = 1000;
+const RESTART_MS: f64 = 150.0;
+const FIREWALL_MS: f64 = 1.0;
+
+/// Nobody listens there.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+/// The binaries' sizes.
+pub(crate) fn sizes(programs: &Programs) -> Result<Vec<Row>> {
+    let binaries = &programs.binaries;
+    [
+        ("ipamd", &binaries.ipamd),
+        ("cni-shim", &binaries.shim),
+        ("max-pods", &binaries.max_pods),
+    ]
+    .into_iter()
+    .map(|(name, path)| {
+        let size = std::fs::metadata(path).with_context(|| format!("look at {}", path.display()))?;
+        #[expect(clippy::cast_precision_loss, reason = "sizes of files fit a double exactly")]
+        let mib = size.len() as f64 / f64::from(1 << 20);
+        Ok(Row::new(format!("size of {name}"), Unit::Mebibytes, mib))
+    })
+    .collect()
+}
+
+/// What it holds and does with a warm pool and nothing to do.
+pub(crate) async fn idle(site: &mut Site, effort: Effort) -> Result<Vec<Row>> {
+    let millis = effort.watch;
+    let idle: Idle = site.full.agent.ask(&Order::Idle { millis }).await?;
+    Ok(vec![
+        Row::new("idle daemon, resident", Unit::Mebibytes, idle.resident_mib).at_most(IDLE_MIB),
+        Row::new(
+            "idle daemon, of that without a file",
+            Unit::Mebibytes,
+            idle.anonymous_mib,
+        ),
+        Row::new("idle daemon, CPU", Unit::MilliCpu, idle.milli_cpu).at_most(IDLE_MILLI_CPU),
+    ])
+}
+
+/// Changes of the nftables table.
+pub(crate) async fn firewall(site: &mut Site, effort: Effort) -> Result<Vec<Row>> {
+    let rounds = effort.rounds;
+    let times: Times = site.full.agent.ask(&Order::Firewall { rounds }).await?;
+    Ok(vec![
+        Row::time(
+            "nftables: the whole table replaced, 15 ENIs of 50 addresses, p50",
+            times.p50,
+        )
+        .at_most(FIREWALL_MS),
+        Row::time(
+            "nftables: the whole table replaced, 15 ENIs of 50 addresses, p99",
+            times.p99,
+        ),
+    ])
+}
+
+/// Addresses at a steady pace, each recorded before it is answered.
+pub(crate) async fn allocate(site: &mut Site, effort: Effort) -> Result<Vec<Row>> {
+    let (per_second, millis) = (PER_SECOND, effort.ask);
+    let times: Times = site
+        .full
+        .agent
+        .ask(&Order::Allocate { per_second, millis })
+        .await?;
+    Ok(vec![
+        Row::time("allocation in the daemon at 1,000/s, durable, p50", times.p50),
+        Row::time("allocation in the daemon at 1,000/s, durable, p99", times.p99).at_most(ALLOCATE_P99_MS),
+    ])
+}
+
+/// Killed and started, with EC2 and metadata away.
+pub(crate) async fn restart(site: &mut Site, programs: &Programs, effort: Effort) -> Result<Vec<Row>> {
+    let machine = site.machine("full")?;
+    machine.kill_ipamd().await?;
+    let mut env: BTreeMap<String, String> = machine.env().clone();
+    for (name, value) in [
+        ("AWS_VPC_K8S_CNI_LOG_FILE", "stderr"),
+        ("AWS_ENDPOINT_URL_EC2", NOWHERE),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", NOWHERE),
+    ] {
+        env.insert(name.to_owned(), value.to_owned());
+    }
+    let order = Order::Restart {
+        program: programs.binaries.ipamd.clone(),
+        env,
+        rounds: effort.rounds.div_ceil(10),
+    };
+    let times: Times = site.full.agent.ask(&order).await?;
+    site.machine("full")?
+        .start_ipamd(&programs.binaries.ipamd, &[])
+        .await?;
+    Ok(vec![
+        Row::time("restart to first answer, EC2 and metadata away, p50", times.p50),
+        Row::time(
+            "restart to first answer, EC2 and metadata away, longest",
+            times.max,
+        )
+        .at_most(RESTART_MS),
+    ])
+}
