@@ -34,9 +34,10 @@ const ARROWS: [(&str, &[&str]); 14] = [
 ];
 
 /// Crates of others that only these crates of ours may name.
-const WARDS: [(&str, &[&str]); 6] = [
+const WARDS: [(&str, &[&str]); 7] = [
     ("aws-sdk-ec2", &["ec2"]),
     ("aws-config", &["ec2", "ipamd"]),
+    ("rtnetlink", &["netlink"]),
     ("netlink-packet-route", &["netlink"]),
     ("netlink-packet-core", &["netlink"]),
     ("netlink-sys", &["netlink"]),

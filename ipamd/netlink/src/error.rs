@@ -44,13 +44,11 @@ pub enum Error {
         /// How often it was tried.
         attempts: u32,
     },
-    /// The request could not be sent, or its answer never came or makes no sense.
-    #[error("{attempt}: ask the kernel and hear its answer")]
-    Lost {
+    /// The task that owns the socket is gone, or an answer never came.
+    #[error("{attempt}: the netlink connection ended before the answer")]
+    Closed {
         /// What was asked.
         attempt: String,
-        /// Why.
-        source: io::Error,
     },
 }
 
@@ -60,7 +58,9 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Refused { errno, .. } => Some(*errno),
-            Self::Open { .. } | Self::Namespace { .. } | Self::Interrupted { .. } | Self::Lost { .. } => None,
+            Self::Open { .. } | Self::Namespace { .. } | Self::Interrupted { .. } | Self::Closed { .. } => {
+                None
+            }
         }
     }
 

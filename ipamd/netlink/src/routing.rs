@@ -1,7 +1,7 @@
 //! One rtnetlink socket in one network namespace, and the two shapes of a request: a change and a dump.
 //!
-//! Every method takes `&self`; requests of one socket are answered one after another, as the kernel does them anyway.
-//! Strict checking is on, so filters of a dump are applied by the kernel, and unknown ones are refused instead of ignored.
+//! Several requests may be in flight at once: every method takes `&self`. Strict checking is on, so filters of a dump
+//! are applied by the kernel, and unknown ones are refused instead of ignored.
 
 pub(crate) mod address;
 pub(crate) mod conf;
@@ -11,19 +11,21 @@ pub(crate) mod neighbour;
 mod refusal;
 pub(crate) mod route;
 pub(crate) mod rule;
-mod socket;
 pub(crate) mod veth;
 
 use std::os::fd::BorrowedFd;
-use std::sync::{Mutex, PoisonError};
 
+use futures::StreamExt;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{AsyncSocket, TokioSocket};
 use nix::errno::Errno;
+use rtnetlink::Handle;
+use tokio::task::AbortHandle;
 
 use crate::error::Error;
 use crate::netns;
-use socket::{Hearing, RoutingSocket};
 
 /// The dump was interrupted by a change (kernel, include/uapi/linux/netlink.h, `NLM_F_DUMP_INTR`).
 const NLM_F_DUMP_INTR: u16 = 0x10;
@@ -33,14 +35,19 @@ const DUMP_ATTEMPTS: u32 = 8;
 
 /// An open rtnetlink socket.
 ///
-/// Dropping it closes the socket, which also lets go of the namespace. Lists: `links`, `addresses`, `routes`, `rules`,
-/// `neighbours`. Changes: `add_*`, `replace_*`, `delete_*`, `change_link`, `create_veth`, `set_ipv4_conf`.
-///
-/// Methods are `async` because the kernel may hold a request up for milliseconds behind its one lock; they do hold the
-/// thread meanwhile, as any system call does.
+/// Making one needs a tokio runtime (either flavour); dropping it closes the socket, which also lets go of the
+/// namespace. Lists: `links`, `addresses`, `routes`, `rules`, `neighbours`. Changes: `add_*`, `replace_*`, `delete_*`,
+/// `change_link`, `create_veth`, `set_ipv4_conf`.
 #[derive(Debug)]
 pub struct Routing {
-    socket: Mutex<RoutingSocket>,
+    handle: Handle,
+    driver: AbortHandle,
+}
+
+impl Drop for Routing {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
 }
 
 impl Routing {
@@ -49,13 +56,16 @@ impl Routing {
     /// # Errors
     /// When the kernel refuses the socket.
     pub fn open() -> Result<Self, Error> {
-        let socket = RoutingSocket::open().map_err(|source| Error::Open {
+        let socket = socket().map_err(|source| Error::Open {
             what: "rtnetlink",
             source,
         })?;
-        Ok(Self {
-            socket: Mutex::new(socket),
-        })
+        let (mut connection, handle, _) = rtnetlink::from_socket(socket);
+        // Otherwise an acknowledgement, the end of a list and the death of the connection would look the same.
+        connection.set_forward_ack(true);
+        connection.set_forward_done(true);
+        let driver = tokio::spawn(connection).abort_handle();
+        Ok(Self { handle, driver })
     }
 
     /// A socket in `namespace`; the calling thread is back in its own when this returns.
@@ -111,30 +121,39 @@ impl Routing {
         })
     }
 
-    #[expect(
-        clippy::unused_async,
-        reason = "callers need not know that the kernel answers within the call"
-    )]
     async fn ask(
         &self,
         message: RouteNetlinkMessage,
         flags: u16,
         attempt: &impl Fn() -> String,
     ) -> Result<Answer, Error> {
+        let closed = || Error::Closed { attempt: attempt() };
         let mut request = NetlinkMessage::from(message);
         request.header.flags = flags;
+        let mut replies = self.handle.clone().request(request).map_err(|_| closed())?;
         let mut answer = Answer::default();
-        // A request that panicked left nothing behind: answers are told apart by their sequence.
-        let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        let heard = socket.ask(request, |reply| answer.hear(reply, attempt));
-        heard.map_err(|source| Error::Lost {
-            attempt: attempt(),
-            source,
-        })?;
-        match answer.refusal.take() {
-            Some(refusal) => Err(refusal),
-            None => Ok(answer),
+        while let Some(reply) = replies.next().await {
+            answer.interrupted |= reply.header.flags & NLM_F_DUMP_INTR != 0;
+            match reply.payload {
+                NetlinkPayload::InnerMessage(message) => answer.messages.push(message),
+                NetlinkPayload::Error(error) => {
+                    return match error.code {
+                        None => Ok(answer),
+                        Some(_) => Err(refusal::read(&error, attempt())),
+                    };
+                }
+                NetlinkPayload::Done(done) if done.code < 0 => {
+                    return Err(Error::Refused {
+                        attempt: attempt(),
+                        explained: String::new(),
+                        errno: Errno::from_raw(-done.code),
+                    });
+                }
+                NetlinkPayload::Done(_) => return Ok(answer),
+                _ => {}
+            }
         }
+        Err(closed())
     }
 }
 
@@ -143,30 +162,15 @@ impl Routing {
 struct Answer {
     messages: Vec<RouteNetlinkMessage>,
     interrupted: bool,
-    refusal: Option<Error>,
 }
 
-impl Answer {
-    fn hear(&mut self, reply: NetlinkMessage<RouteNetlinkMessage>, attempt: &impl Fn() -> String) -> Hearing {
-        self.interrupted |= reply.header.flags & NLM_F_DUMP_INTR != 0;
-        match reply.payload {
-            NetlinkPayload::InnerMessage(message) => {
-                self.messages.push(message);
-                Hearing::More
-            }
-            NetlinkPayload::Error(error) => {
-                self.refusal = error.code.map(|_| refusal::read(&error, attempt()));
-                Hearing::Done
-            }
-            NetlinkPayload::Done(done) => {
-                self.refusal = (done.code < 0).then(|| Error::Refused {
-                    attempt: attempt(),
-                    explained: String::new(),
-                    errno: Errno::from_raw(-done.code),
-                });
-                Hearing::Done
-            }
-            _ => Hearing::More,
-        }
-    }
+/// Makes the socket say why it refuses (extended acknowledgement) without echoing our own bytes (capped), and check
+/// dump requests strictly.
+fn socket() -> std::io::Result<TokioSocket> {
+    let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
+    let inner = socket.socket_mut();
+    inner.set_cap_ack(true)?;
+    inner.set_ext_ack(true)?;
+    inner.set_netlink_get_strict_chk(true)?;
+    Ok(socket)
 }
