@@ -10,6 +10,7 @@
 //! Left out: several route tables per subnet, an internet that speaks IPv6, neighbour discovery for
 //! anybody but the router (EC2's hosts hold /128 and know no neighbour), DNS.
 
+mod advertise;
 mod carrier;
 mod check;
 mod clock;
@@ -40,6 +41,7 @@ use groups::Groups;
 use igw::Gateway;
 use subnet::Subnet;
 
+pub use advertise::Advertiser;
 pub use carrier::until_running;
 pub use clock::tell_time;
 pub use drops::{Drop, Reason};
@@ -221,6 +223,14 @@ impl Fabric {
     pub async fn bind(&self, address: SocketAddr) -> Result<UdpSocket, Error> {
         services::own(&self.routing, address.ip()).await?;
         services::bind(self.namespace.as_fd(), address)
+    }
+
+    /// The router's voice on every link, ready to advertise.
+    ///
+    /// # Errors
+    /// When the kernel refuses its socket.
+    pub fn advertiser(&self) -> Result<Advertiser, Error> {
+        Advertiser::open(self.namespace.as_fd())
     }
 
     async fn apply_cidrs(&mut self, wanted: &BTreeSet<IpNet>) -> Result<(), Error> {

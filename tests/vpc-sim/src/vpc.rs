@@ -128,6 +128,7 @@ impl Vpc {
         }
         let metadata = listener(fabric.listen(SocketAddr::new(METADATA.into(), 80)).await?)?;
         let metadata_ipv6 = listener(fabric.listen(SocketAddr::new(METADATA_IPV6.into(), 80)).await?)?;
+        let advertiser = fabric.advertiser()?;
         let time = UdpSocket::from_std(fabric.bind(TIME).await?).map_err(|source| Error::Serve {
             what: "time in the fabric",
             source,
@@ -141,6 +142,7 @@ impl Vpc {
             tokio::spawn(Imds::new(cloud.clone()).serve(metadata)).abort_handle(),
             tokio::spawn(Imds::new(cloud.clone()).serve(metadata_ipv6)).abort_handle(),
             tokio::spawn(tell_time(time)).abort_handle(),
+            tokio::spawn(advertiser.advertise()).abort_handle(),
             tokio::spawn(Ec2::new(cloud.clone(), Identify::SourceAddress).serve(api)).abort_handle(),
         ];
         let mut machines = BTreeMap::new();

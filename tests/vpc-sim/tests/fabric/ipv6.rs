@@ -27,6 +27,32 @@ facts! {
         rig.nothing_dropped();
     }
 
+    /// P13: the default route comes by router advertisement, asked for by the instance's kernel, from a link-local router.
+    async fn ipv6_default_route_by_advertisement(rig) {
+        let advertising = tokio::spawn(rig.fabric.advertiser().unwrap().advertise());
+        let device = rig.n1.device(&rig.n1.routing(), &rig.view, &rig.n1.eni2).await.name;
+        // Believed although the node forwards, as on nodes that run containers.
+        for (setting, value) in [("accept_ra", "2"), ("addr_gen_mode", "0")] {
+            let path = format!("/proc/sys/net/ipv6/conf/{device}/{setting}");
+            rig.n1.node.run("sh", &["-c", &format!("echo {value} > {path}")]).await.unwrap();
+        }
+        rig.n1.node.run("ip", &["link", "set", &device, "down"]).await.unwrap();
+        rig.n1.node.run("ip", &["link", "set", &device, "up"]).await.unwrap();
+        let mut events = Events::open_in(rig.n1.network()).unwrap();
+        let wait = async {
+            loop {
+                let routes = rig.n1.node.run("ip", &["-6", "route", "show", "default", "dev", &device]).await.unwrap();
+                let routes = String::from_utf8(routes.stdout).unwrap();
+                if routes.contains("via fe80::1 ") && routes.contains("proto ra") {
+                    return;
+                }
+                events.next().await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap();
+        advertising.abort();
+    }
+
     /// A4, P1: what is inside a delegated /80 counts as assigned, both ways, through the gateway fe80:ec2::1.
     async fn ipv6_pods_in_prefixes(mut rig) {
         let near = pod(&rig.n1, &rig.view, "near", ip("2001:db8:0:1:aaaa::7")).await;
