@@ -30,14 +30,14 @@ pub(crate) async fn add(request: &Request, conf: &NetConf) -> Result<Value, CniE
     let netns = request.netns.as_deref().unwrap_or_default();
     look_at_namespace(request, netns)?;
     let mut client = Client::connect().await?;
-    settle_old_release(&mut client, request, &key).await?;
+    settle_old_release(&mut client, request, conf, &key).await?;
     failpoint::reach(Step::AddAsks);
     let granted = ask(&mut client, request, conf, &key).await?;
     failpoint::reach(Step::AddAnswered);
     let wiring = &granted.wiring;
     if let Err(source) = hostnet::pod::wire(Path::new(netns), wiring).await {
         if matches!(hostnet::pod::stands(wiring).await, Ok(false)) {
-            give_back(&mut client, request, &key).await;
+            give_back(&mut client, request, conf, &key).await;
         }
         return Err(CniError::Kernel {
             doing: format!("wire the pod {}", request.pod),
@@ -129,16 +129,17 @@ async fn ask(
 async fn settle_old_release(
     client: &mut Client,
     request: &Request,
+    conf: &NetConf,
     key: &AttachmentKey,
 ) -> Result<(), CniError> {
     if !tombstone::exists(key) {
         return Ok(());
     }
-    del::release(client, request, key, Reason::Deleted).await?;
+    del::release(client, request, conf, key, Reason::Deleted).await?;
     tombstone::remove(key)
 }
 
 /// Gives the address of a pod that could not be wired back; if that fails the runtime's DEL will.
-async fn give_back(client: &mut Client, request: &Request, key: &AttachmentKey) {
-    let _ = del::release(client, request, key, Reason::NotWired).await;
+async fn give_back(client: &mut Client, request: &Request, conf: &NetConf, key: &AttachmentKey) {
+    let _ = del::release(client, request, conf, key, Reason::NotWired).await;
 }

@@ -36,7 +36,7 @@ pub(crate) async fn del(request: &Request, conf: &NetConf) -> Result<(), CniErro
     let key = add::key(request, conf)?;
     failpoint::reach(Step::DelAsks);
     let told = match Client::connect().await {
-        Ok(mut client) => release(&mut client, request, &key, Reason::Deleted).await,
+        Ok(mut client) => release(&mut client, request, conf, &key, Reason::Deleted).await,
         Err(away) => Err(away),
     };
     failpoint::reach(Step::DelAnswered);
@@ -81,6 +81,7 @@ fn with_rules_of(recorded: Option<Remains>, kept: Option<Remains>) -> Option<Rem
 pub(crate) async fn release(
     client: &mut Client,
     request: &Request,
+    conf: &NetConf,
     key: &AttachmentKey,
     reason: Reason,
 ) -> Result<Released, CniError> {
@@ -88,7 +89,7 @@ pub(crate) async fn release(
         attachment: Some(key.into()),
     };
     let answer = match Client::within(DEL_DEADLINE, client.ipam.del(asked)).await {
-        Err(status) if is_peers(&status) => return peer::del(client, request, key, reason).await,
+        Err(status) if is_peers(&status) => return peer::del(client, request, conf, key, reason).await,
         answer => answer.map_err(|status| client.failure(&status))?,
     };
     let wiring = answer.wiring.map(PodWiring::try_from).transpose();

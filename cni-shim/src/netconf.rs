@@ -58,8 +58,8 @@ pub(crate) struct NetConf {
 }
 
 /// The peer's defaults (its plugin's `vethPrefix` and `mtu`); the MTU is a VPC's, in bytes.
-pub(crate) const VETH_PREFIX: &str = "eni";
-pub(crate) const MTU_BYTES: u32 = 9001;
+const VETH_PREFIX: &str = "eni";
+const MTU_BYTES: u32 = 9001;
 
 /// What the peer's plugin takes for an MTU; anything else is its default.
 const MTU_BOUNDS: std::ops::RangeInclusive<u32> = 576..=MTU_BYTES;

@@ -2,10 +2,11 @@
 //!
 //! Left out, and refused with the address given back: IPv6, branch ENIs, several interfaces.
 
+use std::net::Ipv4Addr;
+
 use hostnet::pod::Remains;
-use ipamd_core::id::AttachmentKey;
-use ipamd_core::net::TableId;
-use ipamd_core::net::pod::peer::{rules, table, wiring_on};
+use ipamd_core::id::{AttachmentKey, Malformed};
+use ipamd_core::net::pod::peer::{table, wiring_on};
 use ipamd_core::net::pod::{PodWiring, WiringFacts};
 use proto::peer;
 use proto::peer::cni_backend_client::CniBackendClient;
@@ -53,7 +54,7 @@ pub(crate) async fn add(
         }),
         Err(unusable) => {
             // The answer is refused, so the address is nobody's; if this fails the runtime's DEL does it.
-            let _ = del(client, request, key, Reason::NotWired).await;
+            let _ = del(client, request, conf, key, Reason::NotWired).await;
             Err(unusable)
         }
     }
@@ -82,13 +83,7 @@ pub(crate) fn wiring(
             given.i_pv4_addr, given.i_pv6_addr
         ))
     })?;
-    let facts = WiringFacts {
-        veth_prefix: conf.veth_prefix(),
-        mtu_bytes: conf.mtu_bytes(),
-        node_address: None,
-    };
-    let wiring = wiring_on(table(given.route_table_id), key, &request.pod, address, facts);
-    wiring.map_err(|malformed| CniError::Conf {
+    wired(given, address, request, conf, key).map_err(|malformed| CniError::Conf {
         fault: format!("vethPrefix: {malformed}"),
     })
 }
@@ -97,6 +92,7 @@ pub(crate) fn wiring(
 pub(crate) async fn del(
     client: &mut Client,
     request: &Request,
+    conf: &NetConf,
     key: &AttachmentKey,
     reason: Reason,
 ) -> Result<Released, CniError> {
@@ -120,7 +116,7 @@ pub(crate) async fn del(
     let mut backend = CniBackendClient::new(client.channel());
     match Client::within(DEL_DEADLINE, backend.del_network(asked)).await {
         Ok(answer) if answer.success => Ok(Released {
-            remains: remains(&answer, key, request),
+            remains: remains(&answer, request, conf, key),
             network_policy_mode: answer.network_policy_mode,
         }),
         Ok(_) => Err(client.failure(&tonic::Status::unavailable("the release was not done"))),
@@ -130,19 +126,29 @@ pub(crate) async fn del(
 }
 
 /// What stands of the pod. Its host end bears our MAC only if our plugin made it, and that tells whether it may go.
-fn remains(answer: &peer::DelNetworkReply, key: &AttachmentKey, request: &Request) -> Option<Remains> {
+fn remains(
+    answer: &peer::DelNetworkReply,
+    request: &Request,
+    conf: &NetConf,
+    key: &AttachmentKey,
+) -> Option<Remains> {
     let given = answer.ip_allocation_metadata.first()?;
-    let address = given.i_pv4_addr.parse().ok()?;
-    let table = table(given.route_table_id);
+    let wiring = wired(given, given.i_pv4_addr.parse().ok()?, request, conf, key).ok()?;
+    Some(Remains::from(&wiring))
+}
+
+/// The wiring that the peer's answer stands for, the same on the way there and back.
+fn wired(
+    given: &peer::IpAllocationMetadata,
+    address: Ipv4Addr,
+    request: &Request,
+    conf: &NetConf,
+    key: &AttachmentKey,
+) -> Result<PodWiring, Malformed> {
     let facts = WiringFacts {
-        veth_prefix: crate::netconf::VETH_PREFIX,
-        mtu_bytes: crate::netconf::MTU_BYTES,
+        veth_prefix: conf.veth_prefix(),
+        mtu_bytes: conf.mtu_bytes(),
         node_address: None,
     };
-    let wiring = wiring_on(table, key, &request.pod, address, facts).ok()?;
-    Some(Remains {
-        table: TableId::MAIN,
-        rules: rules(address, table),
-        ..Remains::from(&wiring)
-    })
+    wiring_on(table(given.route_table_id), key, &request.pod, address, facts)
 }

@@ -38,6 +38,15 @@ in_sandbox! {
         assert_eq!(recorded(), Vec::<String>::new());
     }
 
+    fn a_prefix_of_the_operators_own_is_known_on_the_way_back() {
+        let (_daemon, pod) = (PeersDaemon::serve(), Pod::new());
+        let conf = json!({"vethPrefix": "pod"});
+        let result = cni("ADD", &pod, &conf).result();
+        assert!(result["interfaces"][0]["name"].as_str().unwrap().starts_with("pod"));
+        assert!(cni("DEL", &pod, &conf).succeeded_silently());
+        assert_eq!(devices(), ["gone*", "lo"]);
+    }
+
     fn what_the_peers_daemon_does_not_know_is_released() {
         let (daemon, pod) = (PeersDaemon::serve(), Pod::new());
         let unknown = "1 error occurred:\n\t* datastore: unknown pod\n\n";
