@@ -18,7 +18,7 @@ use crate::request::Request;
 /// Checks the pod's interface.
 pub(crate) async fn check(request: &Request, conf: &NetConf) -> Result<(), CniError> {
     conf.must_be_at_least("CHECK", Version::V0_4_0)?;
-    let missing = || CniError::Conf {
+    let missing = || CniError::NotAdded {
         fault: "CHECK needs prevResult".to_owned(),
     };
     let expected = conf.prev_result.as_ref().ok_or_else(missing)?;

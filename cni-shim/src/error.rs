@@ -27,6 +27,9 @@ pub(crate) enum CniError {
     /// A key of the configuration is missing or unusable.
     #[error("network configuration: {fault}")]
     Conf { fault: String },
+    /// The runtime did not add to the configuration what the verb needs.
+    #[error("network configuration: {fault}")]
+    NotAdded { fault: String },
     /// The configuration asks for something that we do not do.
     #[error("network configuration: {key} is {value}, which is not supported")]
     Unsupported { key: &'static str, value: String },
@@ -100,7 +103,7 @@ impl CniError {
             Self::Verb { .. } | Self::Environment { .. } => 4,
             Self::Input { .. } => 5,
             Self::Decode { .. } => 6,
-            Self::Conf { .. } => 7,
+            Self::Conf { .. } | Self::NotAdded { .. } => 7,
             Self::OwnNamespace { .. } => 8,
             Self::Daemon { .. }
             | Self::Tombstone { .. }
@@ -133,6 +136,7 @@ impl CniError {
             Self::Decode { .. } | Self::Conf { .. } | Self::Unsupported { .. } => {
                 "mend the conflist in the runtime's CNI configuration folder"
             }
+            Self::NotAdded { .. } => "the container runtime should set it as the CNI specification says",
             Self::Version { .. } | Self::VerbNeeds { .. } => "choose a supported cniVersion in the conflist",
             Self::Unknown { .. } => "delete the pod, so that it is made anew",
             Self::Daemon { .. } => "see whether ipamd runs on this node, and its log",

@@ -129,7 +129,7 @@ fn attachment(item: &Value) -> Option<Named> {
 }
 
 fn fault(fault: &str) -> CniError {
-    CniError::Conf {
+    CniError::NotAdded {
         fault: fault.to_owned(),
     }
 }
