@@ -7,7 +7,7 @@ use hostnet::nat::Nat;
 use hostnet::{Error, Routing};
 use ipamd_core::net::diff::{NetOp, diff};
 use ipamd_core::net::eni::Wanted;
-use ipamd_core::net::{NetState, Route, TableId, Via};
+use ipamd_core::net::{NetState, TableId, Via};
 use ipamd_core::policy::Policy;
 use ipamd_core::snapshot::Node;
 use netlink::events::{Changed, Events};
@@ -128,7 +128,7 @@ impl Kernel {
         let seen = self.look(wanted).await?;
         let mut problems: Vec<String> = diff(wanted, &seen)
             .into_iter()
-            .filter(|op| is_everybodys(*op))
+            .filter(|op| op.is_everybodys())
             .map(|op| format!("the node's network still needs {op}"))
             .collect();
         problems.extend(
@@ -160,21 +160,6 @@ impl Kernel {
     /// Deletes what DELs left for dead.
     pub(crate) async fn reap(&self) -> Result<(), Error> {
         hostnet::pod::reap(&self.routing).await
-    }
-}
-
-/// Whether all pods need it: not what only waits to be removed, nor the route to one of them.
-fn is_everybodys(op: NetOp) -> bool {
-    match op {
-        NetOp::SetRoute(Route { table, via, .. }) => {
-            table != TableId::PODS || !matches!(via, Via::Link { .. })
-        }
-        NetOp::RemoveAddress { .. } | NetOp::RemoveRoute(_) | NetOp::RemoveRule(_) => false,
-        NetOp::SetMtu { .. }
-        | NetOp::SetReversePath { .. }
-        | NetOp::SetUp { .. }
-        | NetOp::AddAddress { .. }
-        | NetOp::AddRule(_) => true,
     }
 }
 

@@ -35,6 +35,14 @@ pub fn nat_rules(policy: &SnatPolicy, node: &Node) -> NatRules {
     }
 }
 
+/// The CIDRs that are reached untranslated, as the peer lists them to its plugin: nothing is excluded where nothing is
+/// translated.
+#[must_use]
+pub fn untranslated(policy: &SnatPolicy, node: &Node) -> Vec<Ipv4Net> {
+    let excluded = policy.excluded.iter().filter(|_| !policy.external);
+    node.vpc_cidrs.iter().chain(excluded).copied().collect()
+}
+
 /// The fewest networks that cover the same addresses: the kernel refuses overlaps within one set.
 fn merged(nets: impl Iterator<Item = Ipv4Net>) -> BTreeSet<Ipv4Net> {
     Ipv4Net::aggregate(&nets.map(|net| net.trunc()).collect::<Vec<_>>())

@@ -3,7 +3,6 @@
 use ipamd_core::id::AttachmentKey;
 use ipamd_core::ledger::stale::Known;
 use ipamd_core::moment::Moment;
-use ipamd_core::net::TableId;
 
 use super::message::{GcReply, NotReady};
 use super::record::Answer;
@@ -75,20 +74,16 @@ impl Daemon<'_> {
         Some(NotReady { reason, impaired })
     }
 
-    /// What is on record for an attachment, and what it needs of the node's network and does not find. An ENI that is on its
-    /// way concerns no pod but its own.
+    /// What is on record for an attachment, and what it needs of the node's network and does not find.
     pub(super) async fn check(&mut self, key: &AttachmentKey) -> Checked {
         let lease = self.ledger.leases().get(key);
-        let (Some(lease), Some(mut wanted)) = (lease, self.ledger.wanted(&self.config.policy)) else {
+        let (Some(lease), Some(wanted)) = (lease, self.ledger.wanted(&self.config.policy)) else {
             return Checked {
                 wiring: lease.map(|lease| lease.wiring.clone()),
                 problems: Vec::new(),
             };
         };
-        wanted
-            .enis
-            .retain(|eni| eni.id == lease.eni || eni.place.table() == TableId::MAIN);
-        let problems = self.kernel.problems(&wanted).await;
+        let problems = self.kernel.problems(&wanted.of_pods_on(&lease.eni)).await;
         Checked {
             wiring: Some(lease.wiring.clone()),
             problems: problems.unwrap_or_else(|error| vec![super::chain(&error)]),

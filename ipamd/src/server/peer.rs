@@ -7,8 +7,7 @@
 use ipamd_core::id::{AttachmentKey, Malformed, Pod};
 use ipamd_core::ledger::{AddRequest, Lease};
 use ipamd_core::net::TableId;
-use ipamd_core::snapshot::Node;
-use ipamd_core::snat::SnatPolicy;
+use ipamd_core::snat::{SnatPolicy, untranslated};
 use proto::peer;
 use proto::peer::cni_backend_server::CniBackend;
 use proto::peer::config_server_backend_server::ConfigServerBackend;
@@ -39,13 +38,6 @@ impl Service {
         facts.map_err(|refusal| Status::unknown(refusal.to_string()))
     }
 
-    /// The CIDRs that the peer lists: the VPC's, and those excluded from translation unless nothing is translated.
-    fn cidrs(&self, node: &Node) -> Vec<String> {
-        let excluded = self.snat.excluded.iter().filter(|_| !self.snat.external);
-        let all = node.vpc_cidrs.iter().chain(excluded);
-        all.map(ToString::to_string).collect()
-    }
-
     async fn add(&self, asked: peer::AddNetworkRequest) -> Result<peer::AddNetworkReply, Why> {
         if asked.requires_multi_nic_attachment {
             return Err(Why::SeveralInterfaces);
@@ -60,12 +52,12 @@ impl Service {
         };
         let lease = self.owner.add(request).await?;
         let facts = self.owner.ask(|reply| Message::Facts { reply }).await?;
-        let node = facts.node.as_ref();
+        let cidrs = facts.node.as_ref().map(|node| untranslated(&self.snat, node));
         Ok(peer::AddNetworkReply {
             success: true,
             ip_allocation_metadata: vec![allocation(&lease, &facts)],
             use_external_snat: self.snat.external,
-            vp_cv4_cid_rs: node.map(|node| self.cidrs(node)).unwrap_or_default(),
+            vp_cv4_cid_rs: cidrs.iter().flatten().map(ToString::to_string).collect(),
             network_policy_mode: self.network_policy_mode.clone(),
             ..peer::AddNetworkReply::default()
         })

@@ -56,6 +56,22 @@ pub enum NetOp {
     RemoveRule(Rule),
 }
 
+impl NetOp {
+    /// Whether every pod needs it: not what only waits to be removed, nor the route to one of them.
+    #[must_use]
+    pub fn is_everybodys(&self) -> bool {
+        match self {
+            Self::SetRoute(route) => route.table != TableId::PODS || !matches!(route.via, Via::Link { .. }),
+            Self::RemoveAddress { .. } | Self::RemoveRoute(_) | Self::RemoveRule(_) => false,
+            Self::SetMtu { .. }
+            | Self::SetReversePath { .. }
+            | Self::SetUp { .. }
+            | Self::AddAddress { .. }
+            | Self::AddRule(_) => true,
+        }
+    }
+}
+
 /// What must be done to the kernel.
 #[must_use]
 pub fn diff(wanted: &Wanted, seen: &NetState) -> Vec<NetOp> {
@@ -415,5 +431,27 @@ mod tests {
             [],
             "the look at the devices may be older than the route"
         );
+    }
+
+    #[test]
+    fn a_pods_own_route_and_what_waits_to_be_removed_concern_nobody_else() {
+        let route = |table, via| Route {
+            table,
+            to: Ipv4Net::from(Ipv4Addr::new(10, 0, 1, 30)),
+            via,
+        };
+        let link = Via::Link {
+            index: 4,
+            source: None,
+        };
+        for (op, expected) in [
+            (NetOp::SetRoute(route(TableId::PODS, link)), false),
+            (NetOp::RemoveRoute(route(TableId::PODS, link)), false),
+            (NetOp::SetRoute(route(TableId::PODS, Via::Blackhole)), true),
+            (NetOp::SetRoute(route(TableId(2), link)), true),
+            (NetOp::SetUp { index: 2 }, true),
+        ] {
+            assert_eq!(op.is_everybodys(), expected, "{op}");
+        }
     }
 }

@@ -85,6 +85,14 @@ pub fn gateway(subnet: Ipv4Net) -> Ipv4Addr {
 }
 
 impl Wanted {
+    /// What pods on this ENI need. One that is on its way concerns no pod but its own; the primary concerns all.
+    #[must_use]
+    pub fn of_pods_on(mut self, eni: &EniId) -> Self {
+        self.enis
+            .retain(|wanted| wanted.id == *eni || wanted.place.table() == TableId::MAIN);
+        self
+    }
+
     /// Every rule that is ours.
     #[must_use]
     pub fn rules(&self) -> BTreeSet<Rule> {
