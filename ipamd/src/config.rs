@@ -80,12 +80,16 @@ impl Config {
         let mut values = Values::of(environment);
         values.refuse_strangers("BERTH_", &OURS);
         let devices = eni::devices(&mut values);
+        let kind = pool::kind(&mut values);
         let policy = Policy {
-            warm: pool::warm(&mut values),
+            kind,
+            warm: pool::warm(&mut values, kind),
             max_eni: pool::max_eni(&mut values),
             max_pods: pool::max_pods(&mut values),
             cooldown: pool::cooldown(&mut values),
             dwell: pool::dwell(&mut values),
+            manages_cordoned: values.boolean("AWS_MANAGE_ENIS_NON_SCHEDULABLE", false),
+            discovers_subnets: values.boolean("ENABLE_SUBNET_DISCOVERY", true),
             tags: eni::tags(&mut values),
             cluster: eni::cluster(&mut values),
             snat: snat::snat(&mut values),
@@ -112,8 +116,9 @@ mod tests {
     use std::time::Duration;
 
     use ipamd_core::address::AddressCount;
+    use ipamd_core::address::{BlockKind, PrefixCount};
     use ipamd_core::net::SourcePorts;
-    use ipamd_core::policy::WarmTarget;
+    use ipamd_core::policy::{AddressTarget, WarmTarget};
 
     use super::*;
 
@@ -130,7 +135,9 @@ mod tests {
     fn nothing_set_is_the_peers_default() {
         let (config, warnings) = parse(&[]).unwrap();
         assert_eq!(warnings, []);
-        assert_eq!(config.policy.warm, WarmTarget::Enis(1));
+        assert_eq!(config.policy.warm.of(BlockKind::Secondary), WarmTarget::Enis(1));
+        assert_eq!(config.policy.kind, BlockKind::Secondary);
+        assert!(config.policy.discovers_subnets && !config.policy.manages_cordoned);
         assert_eq!(config.policy.cooldown, Duration::from_secs(30));
         assert_eq!(config.policy.max_eni, None);
         assert_eq!(config.policy.devices.veth_prefix, "eni");
@@ -140,10 +147,14 @@ mod tests {
 
     #[test]
     fn warm_targets_are_parsed_as_the_peer_parses_them() {
-        let ips = |warm, minimum| WarmTarget::Addresses {
-            warm: AddressCount(warm),
-            minimum: AddressCount(minimum),
+        let ips = |warm, minimum| {
+            WarmTarget::Addresses(AddressTarget {
+                warm: AddressCount(warm),
+                minimum: AddressCount(minimum),
+            })
         };
+        let prefixes = |count| WarmTarget::Prefixes(PrefixCount(count));
+        let delegated = ("ENABLE_PREFIX_DELEGATION", "true");
         for (pairs, expected) in [
             (&[("WARM_ENI_TARGET", "0")][..], WarmTarget::Enis(0)),
             (&[("WARM_ENI_TARGET", "-3")], WarmTarget::Enis(1)),
@@ -157,8 +168,19 @@ mod tests {
             (&[("WARM_IP_TARGET", "-2")], WarmTarget::Enis(1)),
             (&[("MINIMUM_IP_TARGET", "5"), ("WARM_ENI_TARGET", "3")], ips(0, 5)),
             (&[("WARM_IP_TARGET", "2"), ("MINIMUM_IP_TARGET", "5")], ips(2, 5)),
+            (&[delegated], prefixes(0)),
+            (&[delegated, ("WARM_PREFIX_TARGET", "3")], prefixes(3)),
+            (&[delegated, ("WARM_PREFIX_TARGET", "-3")], prefixes(0)),
+            (&[delegated, ("WARM_PREFIX_TARGET", "")], prefixes(0)),
+            (&[delegated, ("WARM_ENI_TARGET", "4")], prefixes(0)),
+            (
+                &[delegated, ("WARM_PREFIX_TARGET", "3"), ("WARM_IP_TARGET", "2")],
+                ips(2, 0),
+            ),
+            (&[("WARM_PREFIX_TARGET", "3")], WarmTarget::Enis(1)),
         ] {
-            assert_eq!(parse(pairs).unwrap().0.policy.warm, expected, "{pairs:?}");
+            let policy = parse(pairs).unwrap().0.policy;
+            assert_eq!(policy.warm.of(policy.kind), expected, "{pairs:?}");
         }
     }
 
@@ -171,7 +193,10 @@ mod tests {
             ("AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS", "10.0.0.0/8, nonsense"),
             ("AWS_VPC_K8S_CNI_RANDOMIZESNAT", "sometimes"),
             ("ADDITIONAL_ENI_TAGS", "{"),
-            ("ENABLE_PREFIX_DELEGATION", "true"),
+            ("ENABLE_PREFIX_DELEGATION", "perhaps"),
+            ("WARM_PREFIX_TARGET", "2"),
+            ("ENABLE_SUBNET_DISCOVERY", "nope"),
+            ("ENABLE_IPv6", "true"),
             ("AWS_VPC_K8S_CNI_LOGLEVEL", "chatty"),
         ] {
             let (_, warnings) = parse(&[(variable, value)]).unwrap();

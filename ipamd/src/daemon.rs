@@ -25,7 +25,7 @@ use ipamd_core::ledger::waiting::Ticket;
 use ipamd_core::ledger::{AddRequest, Added, Ledger};
 use ipamd_core::moment::Moment;
 use ipamd_core::plan::report::Report;
-use ipamd_core::plan::{Situation, capacity, plan};
+use ipamd_core::plan::{Situation, plan};
 use ipamd_core::snapshot::Node;
 use netlink::events::Events;
 use proto::absence::Absence;
@@ -221,7 +221,7 @@ impl<'a> Daemon<'a> {
         self.serve(now);
         self.record();
         self.plan(now);
-        self.tell_health(now).await;
+        self.tell_health().await;
         !self.terminating
     }
 
@@ -258,10 +258,8 @@ impl<'a> Daemon<'a> {
 
     fn handle_add(&mut self, request: AddRequest, reply: AddReply) {
         let key = request.key.clone();
-        let capacity = self
-            .limits
-            .map(|limits| capacity(&self.config.policy, limits, 0))
-            .unwrap_or(UNKNOWN_CAPACITY);
+        let situation = self.situation(clock::now());
+        let capacity = situation.map_or(UNKNOWN_CAPACITY, |situation| situation.capacity());
         match self
             .ledger
             .add(request, &self.config.policy, capacity, clock::now())
@@ -308,6 +306,7 @@ impl<'a> Daemon<'a> {
             seed: self.seed,
         };
         self.ledger.handle_outcome(action, outcome, happening);
+        self.ledger.handle_policy(&self.config.policy);
         failpoint::reach(Step::OutcomeNoted);
         self.kernel_due = Some(happening.now);
     }
@@ -388,17 +387,10 @@ impl<'a> Daemon<'a> {
 
     fn plan(&mut self, now: Moment) {
         self.wake_at = None;
-        let (Some(limits), Some(ec2)) = (self.limits, self.ec2.clone()) else {
+        let (Some(situation), Some(ec2)) = (self.situation(now), self.ec2.clone()) else {
             return;
         };
-        let plan = plan(&Situation {
-            policy: &self.config.policy,
-            limits,
-            ledger: &self.ledger,
-            now,
-            wall: clock::wall(),
-            terminating: self.terminating,
-        });
+        let plan = plan(&situation);
         self.ledger.handle_surplus(plan.surplus, now);
         self.wake_at = plan.wake_at;
         if plan.report != self.report {
@@ -409,6 +401,20 @@ impl<'a> Daemon<'a> {
             self.ledger.handle_begin(&action);
             self.begin(ec2.clone(), action);
         }
+    }
+
+    /// What a plan depends on, once the instance type is known.
+    fn situation(&self, now: Moment) -> Option<Situation<'_>> {
+        Some(Situation {
+            policy: &self.config.policy,
+            limits: self.limits?,
+            ledger: &self.ledger,
+            now,
+            wall: clock::wall(),
+            terminating: self.terminating,
+            cordoned: false,
+            kubelet_max_pods: None,
+        })
     }
 
     /// Begins a call once the journal holds its intent; without the journal it counts as throttled.

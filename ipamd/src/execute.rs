@@ -15,13 +15,15 @@ pub(crate) async fn execute(ec2: &Ec2, action: &Action, now: Moment) -> Result<E
             .delete_on_termination(eni, attachment)
             .await
             .map(|()| Effect::Done),
-        Action::AssignAddresses { eni, count } => ec2.assign(eni, *count).await.map(Effect::Assigned),
-        Action::UnassignAddresses { eni, addresses } => {
-            ec2.unassign(eni, addresses).await.map(|()| Effect::Done)
-        }
+        Action::Assign { eni, ask } => ec2.assign(eni, *ask).await.map(Effect::Assigned),
+        Action::Unassign { eni, blocks } => ec2.unassign(eni, blocks).await.map(|()| Effect::Done),
         Action::DetachEni { eni, attachment } => ec2.detach(eni, attachment).await.map(|()| Effect::Done),
         Action::DeleteEni { eni } => ec2.delete(eni).await.map(|()| Effect::Done),
         Action::ReadEni { eni } => ec2.read(eni).await.map(Effect::Read),
+        Action::ReadSubnets { vpc, zone } => {
+            let seen = ec2.read_subnets(vpc, zone).await;
+            seen.map(|seen| Effect::Subnets(seen, now))
+        }
         Action::ReadAll { .. } => ec2.read_all(now).await.map(Effect::ReadAll),
     }
 }

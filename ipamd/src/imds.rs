@@ -73,6 +73,8 @@ async fn read(client: &Client) -> Result<Node, Error> {
         region: get(client, "placement/region").await?,
         primary_mac,
         primary_ip: parsed(client, "local-ipv4").await?,
+        vpc: parsed(client, &format!("{own}/vpc-id")).await?,
+        zone: get(client, "placement/availability-zone").await?,
         subnet: parsed(client, &format!("{own}/subnet-id")).await?,
         groups: all_parsed::<SecurityGroupId>(client, &format!("{own}/security-group-ids")).await?,
         vpc_cidrs: all_parsed(client, &format!("{own}/vpc-ipv4-cidr-blocks")).await?,

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::address::AddressCount;
-use crate::id::{EniAttachmentId, EniId, InstanceId, IntentId, SecurityGroupId, SubnetId};
-use crate::snapshot::{SeenEni, Snapshot};
+use crate::address::{Ask, Block, BlockKind};
+use crate::id::{EniAttachmentId, EniId, InstanceId, IntentId, SecurityGroupId, SubnetId, VpcId};
+use crate::moment::Moment;
+use crate::snapshot::{SeenEni, SeenSubnet, Snapshot};
 
 /// One call to EC2.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,18 +31,18 @@ pub enum Action {
         attachment: EniAttachmentId,
     },
     /// AssignPrivateIpAddresses. No client token: after an unknown outcome the ENI is read before a repeat.
-    AssignAddresses {
+    Assign {
         /// To which ENI.
         eni: EniId,
-        /// How many secondary addresses.
-        count: AddressCount,
+        /// What is asked for.
+        ask: Ask,
     },
     /// UnassignPrivateIpAddresses. After any failure the ENI is read before a repeat.
-    UnassignAddresses {
+    Unassign {
         /// From which ENI.
         eni: EniId,
-        /// Which addresses; nobody holds them any more.
-        addresses: BTreeSet<Ipv4Addr>,
+        /// Which blocks, all of one kind; nobody holds an address of them any more.
+        blocks: BTreeSet<Block>,
     },
     /// DetachNetworkInterface. Already detached is success.
     DetachEni {
@@ -60,6 +60,13 @@ pub enum Action {
     ReadEni {
         /// Which ENI.
         eni: EniId,
+    },
+    /// DescribeSubnets of the node's zone.
+    ReadSubnets {
+        /// In which VPC.
+        vpc: VpcId,
+        /// In which zone, by name.
+        zone: String,
     },
     /// DescribeNetworkInterfaces of everything on the instance, and of everything with our instance tag.
     ReadAll {
@@ -79,8 +86,8 @@ pub struct NewEni {
     pub subnet: SubnetId,
     /// With which security groups.
     pub groups: BTreeSet<SecurityGroupId>,
-    /// With how many secondary addresses.
-    pub addresses: AddressCount,
+    /// With what to begin with.
+    pub ask: Ask,
     /// When it was intended, since 1970: the same on every repeat, as the client token demands.
     pub wall: Duration,
     /// All tags, ours included.
@@ -96,8 +103,12 @@ pub enum Subject {
     Intent(IntentId),
     /// All of them.
     Instance,
+    /// All subnets of the zone.
+    Subnets,
     /// Making another ENI: no call has this subject, it only rests after a failure.
     Growth,
+    /// Getting blocks of a kind from a subnet: no call has this subject, it only rests after a failure.
+    Subnet(SubnetId, BlockKind),
 }
 
 impl Action {
@@ -107,10 +118,11 @@ impl Action {
         match self {
             Self::CreateEni(new) => Subject::Intent(new.intent),
             Self::ReadAll { .. } => Subject::Instance,
+            Self::ReadSubnets { .. } => Subject::Subnets,
             Self::AttachEni { eni, .. }
             | Self::DeleteOnTermination { eni, .. }
-            | Self::AssignAddresses { eni, .. }
-            | Self::UnassignAddresses { eni, .. }
+            | Self::Assign { eni, .. }
+            | Self::Unassign { eni, .. }
             | Self::DetachEni { eni, .. }
             | Self::DeleteEni { eni }
             | Self::ReadEni { eni } => Subject::Eni(eni.clone()),
@@ -124,10 +136,11 @@ impl Action {
             Self::CreateEni(_) => "CreateNetworkInterface",
             Self::AttachEni { .. } => "AttachNetworkInterface",
             Self::DeleteOnTermination { .. } => "ModifyNetworkInterfaceAttribute",
-            Self::AssignAddresses { .. } => "AssignPrivateIpAddresses",
-            Self::UnassignAddresses { .. } => "UnassignPrivateIpAddresses",
+            Self::Assign { .. } => "AssignPrivateIpAddresses",
+            Self::Unassign { .. } => "UnassignPrivateIpAddresses",
             Self::DetachEni { .. } => "DetachNetworkInterface",
             Self::DeleteEni { .. } => "DeleteNetworkInterface",
+            Self::ReadSubnets { .. } => "DescribeSubnets",
             Self::ReadEni { .. } | Self::ReadAll { .. } => "DescribeNetworkInterfaces",
         }
     }
@@ -137,23 +150,21 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CreateEni(new) => {
-                write!(
-                    f,
-                    "create an ENI in {} with {} secondary addresses",
-                    new.subnet, new.addresses
-                )
+                write!(f, "create an ENI in {} with {}", new.subnet, new.ask)
             }
             Self::AttachEni {
                 eni, device_index, ..
             } => write!(f, "attach {eni} at device index {device_index}"),
             Self::DeleteOnTermination { eni, .. } => write!(f, "let {eni} go with the instance"),
-            Self::AssignAddresses { eni, count } => write!(f, "assign {count} addresses to {eni}"),
-            Self::UnassignAddresses { eni, addresses } => {
-                write!(f, "unassign {} addresses from {eni}", addresses.len())
-            }
+            Self::Assign { eni, ask } => write!(f, "assign {ask} to {eni}"),
+            Self::Unassign { eni, blocks } => match blocks.first() {
+                Some(only) if blocks.len() == 1 => write!(f, "unassign {only} from {eni}"),
+                _ => write!(f, "unassign {} blocks from {eni}", blocks.len()),
+            },
             Self::DetachEni { eni, .. } => write!(f, "detach {eni}"),
             Self::DeleteEni { eni } => write!(f, "delete {eni}"),
             Self::ReadEni { eni } => write!(f, "read {eni}"),
+            Self::ReadSubnets { zone, .. } => write!(f, "read the subnets of {zone}"),
             Self::ReadAll { .. } => f.write_str("read every ENI of the instance"),
         }
     }
@@ -166,12 +177,14 @@ pub enum Effect {
     Created(SeenEni),
     /// The new attachment.
     Attached(EniAttachmentId),
-    /// The addresses that were assigned.
-    Assigned(BTreeSet<Ipv4Addr>),
+    /// The blocks that were assigned.
+    Assigned(BTreeSet<Block>),
     /// The ENI, or that there is none.
     Read(Option<SeenEni>),
     /// Everything that was asked for.
     ReadAll(Snapshot),
+    /// The subnets that were asked for, as of the moment before the call.
+    Subnets(Vec<SeenSubnet>, Moment),
     /// It is as it was asked to be.
     Done,
 }
@@ -192,10 +205,18 @@ pub enum Fault {
         reason: String,
     },
     /// The subnet has no address left.
-    #[error("subnet {subnet} has no free address; free some or add a subnet")]
+    #[error("the subnet of {subject} has no free address; free some or add a subnet")]
     SubnetFull {
         /// Which subnet, or the ENI whose subnet it is.
-        subnet: String,
+        subject: String,
+    },
+    /// The subnet has no whole /28 left; single addresses may still be had.
+    #[error(
+        "the subnet of {subject} is fragmented: it has no free /28; reserve a range for prefixes or add a subnet"
+    )]
+    Fragmented {
+        /// Which subnet, or the ENI whose subnet it is.
+        subject: String,
     },
     /// IAM forbids it.
     #[error("the node's role lacks ec2:{operation}; add it to the role's policy")]

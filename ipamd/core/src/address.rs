@@ -82,10 +82,113 @@ impl Block {
         (first..=last).map(Ipv4Addr::from)
     }
 
+    /// Of which kind it is.
+    #[must_use]
+    pub fn kind(self) -> BlockKind {
+        match self {
+            Self::Secondary(_) => BlockKind::Secondary,
+            Self::Prefix(_) => BlockKind::Prefix,
+        }
+    }
+
+    /// Whether an address belongs to it.
+    #[must_use]
+    pub fn holds(self, address: Ipv4Addr) -> bool {
+        self.net().contains(&address)
+    }
+
     /// How many pods the block can serve.
     #[must_use]
     pub fn size(self) -> AddressCount {
         AddressCount(1 << (32 - self.net().prefix_len()))
+    }
+}
+
+/// What a block is: the two kinds are asked for, counted and given back apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockKind {
+    /// Single secondary addresses.
+    Secondary,
+    /// Delegated /28 prefixes.
+    Prefix,
+}
+
+impl BlockKind {
+    /// Addresses that one block of the kind brings.
+    #[must_use]
+    pub fn addresses_each(self) -> AddressCount {
+        match self {
+            Self::Secondary => AddressCount(1),
+            Self::Prefix => PrefixCount(1).addresses(),
+        }
+    }
+
+    /// Blocks of the kind, at least as many addresses as these.
+    #[must_use]
+    pub fn covering(self, addresses: AddressCount) -> Ask {
+        match self {
+            Self::Secondary => Ask::Addresses(addresses),
+            Self::Prefix => Ask::Prefixes(PrefixCount::covering(addresses)),
+        }
+    }
+}
+
+/// What EC2 is asked for in one call: blocks of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// So many secondary addresses.
+    Addresses(AddressCount),
+    /// So many prefixes.
+    Prefixes(PrefixCount),
+}
+
+impl Ask {
+    /// Of which kind.
+    #[must_use]
+    pub fn kind(self) -> BlockKind {
+        match self {
+            Self::Addresses(_) => BlockKind::Secondary,
+            Self::Prefixes(_) => BlockKind::Prefix,
+        }
+    }
+
+    /// How many pods the answer can serve.
+    #[must_use]
+    pub fn size(self) -> AddressCount {
+        match self {
+            Self::Addresses(count) => count,
+            Self::Prefixes(count) => count.addresses(),
+        }
+    }
+
+    /// How many address slots of an ENI the answer takes.
+    #[must_use]
+    pub fn slots(self) -> u32 {
+        match self {
+            Self::Addresses(AddressCount(count)) | Self::Prefixes(PrefixCount(count)) => count,
+        }
+    }
+
+    /// As much of it as fits into so many slots.
+    #[must_use]
+    pub fn within(self, slots: u32) -> Self {
+        match self {
+            Self::Addresses(AddressCount(count)) => Self::Addresses(AddressCount(count.min(slots))),
+            Self::Prefixes(PrefixCount(count)) => Self::Prefixes(PrefixCount(count.min(slots))),
+        }
+    }
+}
+
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Addresses(AddressCount(1)) => f.write_str("1 secondary address"),
+            Self::Addresses(count) => write!(f, "{count} secondary addresses"),
+            Self::Prefixes(PrefixCount(1)) => f.write_str("1 prefix"),
+            Self::Prefixes(count) => write!(f, "{count} prefixes"),
+        }
     }
 }
 
@@ -125,6 +228,33 @@ impl std::iter::Sum for AddressCount {
 }
 
 impl fmt::Display for AddressCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A number of delegated prefixes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PrefixCount(pub u32);
+
+impl PrefixCount {
+    /// Addresses of a /28, all of which serve pods (EC2 user guide, "Prefix delegation").
+    const ADDRESSES_EACH: u32 = 16;
+
+    /// The fewest prefixes that bring at least so many addresses.
+    #[must_use]
+    pub fn covering(addresses: AddressCount) -> Self {
+        Self(addresses.0.div_ceil(Self::ADDRESSES_EACH))
+    }
+
+    /// The addresses that they bring.
+    #[must_use]
+    pub fn addresses(self) -> AddressCount {
+        AddressCount(self.0.saturating_mul(Self::ADDRESSES_EACH))
+    }
+}
+
+impl fmt::Display for PrefixCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }

@@ -106,6 +106,8 @@ names! {
     InstanceId, "the id of an instance", "i- and 8 or 17 hexadecimal digits", |text| ec2(text, "i-");
     /// A subnet: `subnet-…`.
     SubnetId, "the id of a subnet", "subnet- and 8 or 17 hexadecimal digits", |text| ec2(text, "subnet-");
+    /// A VPC: `vpc-…`.
+    VpcId, "the id of a VPC", "vpc- and 8 or 17 hexadecimal digits", |text| ec2(text, "vpc-");
     /// A security group: `sg-…`.
     SecurityGroupId, "the id of a security group", "sg- and 8 or 17 hexadecimal digits", |text| ec2(text, "sg-");
     /// A container, as its runtime names it.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Subject};
-use crate::address::{AddressCount, Block};
+use crate::address::{AddressCount, Ask, Block};
 use crate::id::{AttachmentKey, EniId, IntentId, Malformed, Pod, SecurityGroupId, SubnetId};
 use crate::moment::{Moment, Stamp};
 use crate::net::EniMark;
@@ -26,11 +26,15 @@ use crate::snapshot::{Node, Owner, SeenAttachment, SeenEni};
 pub mod cooldown;
 pub mod journal;
 pub mod outcome;
+mod pool;
 pub mod stale;
+pub mod subnets;
 pub mod waiting;
 
 use cooldown::Cooldown;
 use journal::Entry;
+use pool::{Pool, Use};
+use subnets::Subnets;
 use waiting::{Ticket, Waiting, WaitingAdd};
 
 /// Who holds what on this node.
@@ -44,9 +48,11 @@ pub struct Ledger {
     /// When this daemon gave a lease; one from the journal is older than any list of a runtime.
     given: BTreeMap<AttachmentKey, Moment>,
     cooldown: Cooldown,
+    pool: Pool,
     waiting: Waiting,
     in_flight: BTreeMap<Subject, Action>,
     backoff: Backoff,
+    subnets: Subnets,
     last_mark: Option<EniMark>,
     last_intent: u64,
     surplus_since: Option<Moment>,
@@ -66,6 +72,9 @@ pub struct EniRecord {
     pub mark: Option<EniMark>,
     /// It is being given back: nothing of it is handed out, and it goes as soon as EC2 lets it.
     pub removing: bool,
+    /// Its subnet's tags keep pods away: nothing more of it is given out.
+    #[serde(default)]
+    pub excluded: bool,
     /// Blocks that the kernel serves.
     #[serde(skip)]
     pub served: BTreeSet<Block>,
@@ -83,11 +92,11 @@ impl EniRecord {
         !self.removing && self.seen.owner != Owner::Foreign && self.seen.attachment.is_some()
     }
 
-    /// Whether pods may get addresses of it from now on: not while EC2 takes it away.
+    /// Whether pods may get addresses of it from now on: not while EC2 takes it away, not of a subnet that is excluded.
     #[must_use]
     pub fn gives(&self) -> bool {
         let leaves = |attachment: &SeenAttachment| attachment.detaching;
-        self.serves() && !self.seen.attachment.as_ref().is_some_and(leaves)
+        self.serves() && !self.excluded && !self.seen.attachment.as_ref().is_some_and(leaves)
     }
 
     /// Where it is attached.
@@ -111,8 +120,8 @@ impl EniRecord {
 /// says it word for word, whatever the node and the policy have become.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
-    /// With how many secondary addresses.
-    pub addresses: AddressCount,
+    /// With what to begin with.
+    pub ask: Ask,
     /// Where.
     pub subnet: SubnetId,
     /// With which security groups.
@@ -224,6 +233,12 @@ impl Ledger {
         &self.backoff
     }
 
+    /// What is known of subnets.
+    #[must_use]
+    pub fn subnets(&self) -> &Subnets {
+        &self.subnets
+    }
+
     /// Since when more is held than wanted.
     #[must_use]
     pub fn surplus_since(&self) -> Option<Moment> {
@@ -253,14 +268,20 @@ impl Ledger {
     /// Leases on an ENI.
     #[must_use]
     pub fn leases_on(&self, eni: &EniId) -> AddressCount {
-        let count = self.leases.values().filter(|lease| lease.eni == *eni).count();
-        AddressCount(u32::try_from(count).unwrap_or(u32::MAX))
+        self.pool.pods(eni)
     }
 
-    /// Whether an address can be given now.
+    /// Whether an address can be given, as far as time is known to have passed.
     #[must_use]
-    pub fn has_free(&self, now: Moment) -> bool {
-        self.free(now).next().is_some()
+    pub fn has_free(&self) -> bool {
+        self.pool.has_free()
+    }
+
+    /// Addresses of a block that pods have or that rest.
+    #[must_use]
+    pub fn used_in(&self, block: Block, now: Moment) -> AddressCount {
+        let used = block.addresses().filter(|address| !self.is_free(*address, now));
+        AddressCount(u32::try_from(used.count()).unwrap_or(u32::MAX))
     }
 
     /// Asks for an address. The same attachment gets the same answer again; before the node is known, requests wait.
@@ -277,8 +298,9 @@ impl Ledger {
         if let Some(lease) = self.leases.get(&request.key) {
             return Ok(Added::Again(lease.clone()));
         }
+        self.handle_rested(now);
         // Nobody overtakes those who wait.
-        let free = self.free(now).next().filter(|_| self.waiting.is_empty());
+        let free = self.best(policy).filter(|_| self.waiting.is_empty());
         if let Some((eni, address)) = free {
             return self.give(request, eni, address, policy, now).map(Added::Given);
         }
@@ -294,9 +316,10 @@ impl Ledger {
     /// Gives addresses to those that wait, first come first served. Several requests of one attachment are answered
     /// together: the first is given the address, the others have it again.
     pub fn serve(&mut self, policy: &Policy, now: Moment) -> Vec<(Ticket, Result<Added, NotAdded>)> {
+        self.handle_rested(now);
         let mut served = Vec::new();
         while !self.waiting.is_empty() {
-            let Some((eni, address)) = self.free(now).next() else {
+            let Some((eni, address)) = self.best(policy) else {
                 break;
             };
             let Some(WaitingAdd { ticket, request, .. }) = self.waiting.pop() else {
@@ -325,6 +348,7 @@ impl Ledger {
         self.given.remove(key);
         let address = lease.wiring.address;
         self.holders.remove(&address);
+        self.pool.let_go(&lease.eni, address);
         self.cooldown.insert(address, at, policy.cooldown);
         self.unwritten.push(Entry::Released {
             key: key.clone(),
@@ -412,23 +436,42 @@ impl Ledger {
 
     fn insert_lease(&mut self, key: AttachmentKey, lease: Lease) {
         self.cooldown.remove(lease.wiring.address);
+        self.pool.take(&lease.eni, lease.wiring.address);
         self.holders.insert(lease.wiring.address, key.clone());
-        self.leases.insert(key, lease);
+        if let Some(old) = self.leases.insert(key, lease) {
+            self.pool.let_go(&old.eni, old.wiring.address);
+        }
     }
 
-    /// Addresses that can be given now, best first: the ENI with the most pods, so that others can empty; among equals
-    /// the one that was there first.
-    fn free(&self, now: Moment) -> impl Iterator<Item = (EniId, Ipv4Addr)> {
-        let mut enis: Vec<&EniRecord> = self.enis.values().filter(|record| record.gives()).collect();
-        enis.sort_by_cached_key(|record| {
-            (std::cmp::Reverse(self.leases_on(&record.seen.id)), record.place())
-        });
-        enis.into_iter().flat_map(move |record| {
-            let addresses = record.served.iter().flat_map(|block| block.addresses());
-            addresses
-                .filter(move |address| self.is_free(*address, now))
-                .map(|address| (record.seen.id.clone(), address))
-        })
+    /// The address that is given next.
+    fn best(&self, policy: &Policy) -> Option<(EniId, Ipv4Addr)> {
+        self.pool.best(policy.kind)
+    }
+
+    /// Addresses whose rest is over can be given again.
+    fn handle_rested(&mut self, now: Moment) {
+        while let Some((address, since)) = self.cooldown.poll_rested(now) {
+            self.pool.free(address, since);
+        }
+    }
+
+    /// Takes what can be given of an ENI as its record now says.
+    fn reindex(&mut self, id: &EniId) {
+        let Some(record) = self.enis.get(id).filter(|record| record.gives()) else {
+            self.pool.remove(id);
+            return;
+        };
+        let (holders, cooldown) = (&self.holders, &self.cooldown);
+        self.pool
+            .set(id, record.place(), record.served.iter(), |address| {
+                if holders.contains_key(&address) {
+                    Use::Held
+                } else if cooldown.contains(address) {
+                    Use::Resting
+                } else {
+                    Use::Free
+                }
+            });
     }
 
     /// Whether nobody holds the address and it has rested.

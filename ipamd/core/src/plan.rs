@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use crate::action::{Action, Subject};
-use crate::address::AddressCount;
+use crate::address::{AddressCount, BlockKind};
+use crate::id::EniId;
 use crate::instance::Limits;
 use crate::ledger::Ledger;
 use crate::moment::Moment;
@@ -20,6 +21,7 @@ mod grow;
 mod repair;
 pub mod report;
 mod shrink;
+mod spare;
 
 use demand::Demand;
 use report::{Line, Report};
@@ -42,6 +44,10 @@ pub struct Situation<'a> {
     pub wall: Duration,
     /// After the termination signal nothing new begins and nothing is given back.
     pub terminating: bool,
+    /// Whether the node takes no new pods; not, as long as nobody knows.
+    pub cordoned: bool,
+    /// The pods that kubelet admits, where that is known.
+    pub kubelet_max_pods: Option<AddressCount>,
 }
 
 /// What to do next.
@@ -63,6 +69,7 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
     let mut planner = Planner {
         situation,
         plan: Plan::default(),
+        spare: None,
     };
     if situation.ledger.node().is_none() {
         planner.say(Line::NodeUnknown);
@@ -77,8 +84,14 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
         planner.say(Line::Terminating);
     } else {
         finish::finish(&mut planner);
-        grow::grow(&mut planner, &demand);
-        shrink::shrink(&mut planner, &demand);
+        if situation.is_idle_by_order() {
+            planner.say(Line::Cordoned);
+            grow::grow(&mut planner, &demand);
+        } else {
+            let demand = spare::without(&mut planner, demand);
+            grow::grow(&mut planner, &demand);
+            shrink::shrink(&mut planner, &demand);
+        }
     }
     planner.done()
 }
@@ -99,6 +112,8 @@ fn is_oriented(ledger: &Ledger) -> bool {
 struct Planner<'a> {
     situation: &'a Situation<'a>,
     plan: Plan,
+    /// An ENI that empties for good: nothing more is asked for it.
+    spare: Option<EniId>,
 }
 
 impl Planner<'_> {
@@ -159,21 +174,46 @@ impl Planner<'_> {
     }
 }
 
-/// The pods that the node can really run: the least of what its ENIs hold and of the pods that it is allowed.
-#[must_use]
-pub fn capacity(policy: &Policy, limits: &Limits, foreign_enis: u32) -> AddressCount {
-    let enis = demand::usable_enis(policy, limits, foreign_enis);
-    let addresses = AddressCount(enis.saturating_mul(limits.pod_slots_per_eni()));
-    let pods = policy
-        .max_pods
-        .or_else(|| built_in_max_pods(limits))
+impl Situation<'_> {
+    /// The pods that the node can really run: the least of what its ENIs hold and of the pods that it is allowed.
+    #[must_use]
+    pub fn capacity(&self) -> AddressCount {
+        capacity(
+            self.policy,
+            self.limits,
+            demand::foreign_enis(self.ledger, self.limits),
+            self.kubelet_max_pods,
+        )
+    }
+}
+
+fn capacity(
+    policy: &Policy,
+    limits: &Limits,
+    foreign_enis: u32,
+    kubelet: Option<AddressCount>,
+) -> AddressCount {
+    let kind = policy.kind_on(limits);
+    let slots = demand::usable_enis(policy, limits, foreign_enis).saturating_mul(limits.pod_slots_per_eni());
+    let addresses = AddressCount(slots.saturating_mul(kind.addresses_each().0));
+    let pods = kubelet
+        .or(policy.max_pods)
+        .or_else(|| built_in_max_pods(limits, kind))
         .unwrap_or(addresses);
     addresses.min(pods)
 }
 
-fn built_in_max_pods(limits: &Limits) -> Option<AddressCount> {
-    use crate::max_pods::{Question, max_pods};
-    max_pods("", limits, &Question::default())
+fn built_in_max_pods(limits: &Limits, kind: BlockKind) -> Option<AddressCount> {
+    use crate::max_pods::{Mode, Question, max_pods};
+    let mode = match kind {
+        BlockKind::Secondary => Mode::SecondaryIp,
+        BlockKind::Prefix => Mode::Prefix,
+    };
+    let question = Question {
+        mode,
+        ..Question::default()
+    };
+    max_pods("", limits, &question)
         .ok()
         .map(|answer| AddressCount(answer.max_pods))
 }

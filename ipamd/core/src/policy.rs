@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::address::AddressCount;
+use crate::address::{AddressCount, BlockKind, PrefixCount};
+use crate::instance::Limits;
 use crate::snat::SnatPolicy;
 
 /// Everything that the planner and the ledger obey.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
+    /// In what addresses come, where the instance type can (`ENABLE_PREFIX_DELEGATION`).
+    pub kind: BlockKind,
     /// How much is kept ready beyond use.
-    pub warm: WarmTarget,
+    pub warm: WarmTargets,
     /// The operator's ceiling on ENIs per network card, the primary included (`MAX_ENI`); `None` is the type's limit.
     pub max_eni: Option<u32>,
     /// The pods that the node can run, where the operator says so (`BERTH_MAX_PODS`).
@@ -19,6 +22,10 @@ pub struct Policy {
     pub cooldown: Duration,
     /// How long something must be surplus before it is given back (`BERTH_RELEASE_DWELL_SECONDS`).
     pub dwell: Duration,
+    /// Whether the pool is kept up and given back on a cordoned node, too (`AWS_MANAGE_ENIS_NON_SCHEDULABLE`).
+    pub manages_cordoned: bool,
+    /// Whether new ENIs may go to other subnets of the zone, as their tags say (`ENABLE_SUBNET_DISCOVERY`).
+    pub discovers_subnets: bool,
     /// Tags on every ENI that we create, beside our own (`ADDITIONAL_ENI_TAGS`).
     pub tags: BTreeMap<String, String>,
     /// The cluster's name, a tag on our ENIs (`CLUSTER_NAME`).
@@ -27,6 +34,26 @@ pub struct Policy {
     pub snat: SnatPolicy,
     /// How devices are made.
     pub devices: DevicePolicy,
+}
+
+/// The peer's defaults, and ours where it has none; the environment changes them.
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            kind: BlockKind::Secondary,
+            warm: WarmTargets::default(),
+            max_eni: None,
+            max_pods: None,
+            cooldown: Duration::from_secs(30),
+            dwell: Duration::from_secs(60),
+            manages_cordoned: false,
+            discovers_subnets: true,
+            tags: BTreeMap::new(),
+            cluster: None,
+            snat: SnatPolicy::default(),
+            devices: DevicePolicy::default(),
+        }
+    }
 }
 
 /// How devices are made.
@@ -40,16 +67,76 @@ pub struct DevicePolicy {
     pub veth_prefix: String,
 }
 
-/// How much is kept ready beyond use.
+impl Default for DevicePolicy {
+    fn default() -> Self {
+        Self {
+            eni_mtu_bytes: 9001,
+            pod_mtu_bytes: 9001,
+            veth_prefix: "eni".to_owned(),
+        }
+    }
+}
+
+/// Everything that says how much is kept ready beyond use; which of it counts depends on the kind of block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WarmTargets {
+    /// `WARM_ENI_TARGET`.
+    pub enis: u32,
+    /// `WARM_PREFIX_TARGET`.
+    pub prefixes: PrefixCount,
+    /// `WARM_IP_TARGET` and `MINIMUM_IP_TARGET`, if either is set: then the other two do not count.
+    pub addresses: Option<AddressTarget>,
+}
+
+impl Default for WarmTargets {
+    fn default() -> Self {
+        Self {
+            enis: 1,
+            prefixes: PrefixCount(0),
+            addresses: None,
+        }
+    }
+}
+
+/// `WARM_IP_TARGET` and `MINIMUM_IP_TARGET`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressTarget {
+    /// Free addresses beyond use.
+    pub warm: AddressCount,
+    /// The least total.
+    pub minimum: AddressCount,
+}
+
+/// The target that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WarmTarget {
-    /// `WARM_ENI_TARGET`: whole ENIs' worth of addresses.
+    /// Whole ENIs' worth of addresses.
     Enis(u32),
-    /// `WARM_IP_TARGET` and `MINIMUM_IP_TARGET`; either one turns this on.
-    Addresses {
-        /// Free addresses beyond use.
-        warm: AddressCount,
-        /// The least total.
-        minimum: AddressCount,
-    },
+    /// Free prefixes.
+    Prefixes(PrefixCount),
+    /// Addresses, whatever they come in.
+    Addresses(AddressTarget),
+}
+
+impl WarmTargets {
+    /// The target that counts while blocks of this kind are got.
+    #[must_use]
+    pub fn of(self, kind: BlockKind) -> WarmTarget {
+        match (self.addresses, kind) {
+            (Some(target), _) => WarmTarget::Addresses(target),
+            (None, BlockKind::Secondary) => WarmTarget::Enis(self.enis),
+            (None, BlockKind::Prefix) => WarmTarget::Prefixes(self.prefixes),
+        }
+    }
+}
+
+impl Policy {
+    /// In what addresses come on this type: prefixes need Nitro or bare metal, as with the peer.
+    #[must_use]
+    pub fn kind_on(&self, limits: &Limits) -> BlockKind {
+        match self.kind {
+            BlockKind::Prefix if limits.prefixes() => BlockKind::Prefix,
+            BlockKind::Prefix | BlockKind::Secondary => BlockKind::Secondary,
+        }
+    }
 }

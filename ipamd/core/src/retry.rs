@@ -15,6 +15,11 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Pause for a device still in use elsewhere: detaching lingers for about two seconds (observed).
 const BUSY: Duration = Duration::from_millis(700);
 
+/// A subnet without a whole /28 gets one when somebody gives blocks back, which takes minutes rather than moments; single
+/// addresses stand in meanwhile. Assumed.
+const FRAGMENTED_FIRST: Duration = Duration::from_secs(5);
+const FRAGMENTED_LONGEST: Duration = Duration::from_secs(600);
+
 /// What failed lately, by subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backoff(BTreeMap<Subject, Pause>);
@@ -84,9 +89,12 @@ fn pause(fault: &Fault, failures: u32, seed: u64) -> Duration {
     if *fault == Fault::Busy {
         return BUSY;
     }
-    let ceiling = FIRST
-        .saturating_mul(1 << failures.saturating_sub(1).min(16))
-        .min(LONGEST);
+    let (first, longest) = match fault {
+        Fault::Fragmented { .. } => (FRAGMENTED_FIRST, FRAGMENTED_LONGEST),
+        _ => (FIRST, LONGEST),
+    };
+    let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    let ceiling = doubled.min(longest);
     let share = jitter(seed, failures);
     // At least a tenth: full jitter that draws zero would hammer.
     ceiling.mul_f64(0.1 + 0.9 * share)

@@ -8,8 +8,8 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use crate::address::{Block, Mac};
-use crate::id::{EniAttachmentId, EniId, InstanceId, IntentId, SecurityGroupId, SubnetId};
+use crate::address::{AddressCount, Block, Mac};
+use crate::id::{EniAttachmentId, EniId, InstanceId, IntentId, SecurityGroupId, SubnetId, VpcId};
 use crate::moment::Moment;
 
 /// What does not change while the instance runs, from instance metadata.
@@ -25,7 +25,11 @@ pub struct Node {
     pub primary_mac: Mac,
     /// The node's address: the primary of the primary ENI.
     pub primary_ip: Ipv4Addr,
-    /// The subnet of the primary ENI, where new ENIs go.
+    /// The VPC.
+    pub vpc: VpcId,
+    /// The availability zone, by name: an ENI is attached only to an instance of its zone.
+    pub zone: String,
+    /// The subnet of the primary ENI, where new ENIs go unless tags offer others.
     pub subnet: SubnetId,
     /// The security groups of the primary ENI, which new ENIs get.
     pub groups: BTreeSet<SecurityGroupId>,
@@ -78,6 +82,19 @@ pub struct SeenAttachment {
     pub delete_on_termination: bool,
     /// Whether a detach is under way.
     pub detaching: bool,
+}
+
+/// A subnet as EC2 described it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenSubnet {
+    /// Its id.
+    pub id: SubnetId,
+    /// Its IPv4 CIDR.
+    pub cidr: Ipv4Net,
+    /// `AvailableIpAddressCount`: says nothing of whole prefixes, and counts what is reserved.
+    pub free: AddressCount,
+    /// All its tags.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// Whose an ENI is, from its tags and its place.

@@ -20,3 +20,9 @@ pub const INTENT: &str = "berth.io/intent";
 
 /// Set to `true` by whoever wants an ENI left alone.
 pub const NO_MANAGE: &str = "node.k8s.amazonaws.com/no_manage";
+
+/// On a subnet: whether pods may have addresses of it (the peer's subnet discovery).
+pub const SUBNET_ROLE: &str = "kubernetes.io/role/cni";
+
+/// On a subnet: the beginning of a key that ends with the name of a cluster that it is meant for.
+pub const SUBNET_CLUSTER: &str = "cni.networking.k8s.aws/cluster/";

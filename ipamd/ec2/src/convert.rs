@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_ec2::types::{AttachmentStatus, NetworkInterface, NetworkInterfaceAttachment};
-use ipamd_core::address::Block;
+use aws_sdk_ec2::types::{AttachmentStatus, NetworkInterface, NetworkInterfaceAttachment, Subnet};
+use ipamd_core::address::{AddressCount, Block};
 use ipamd_core::id::{InstanceId, IntentId};
-use ipamd_core::snapshot::{Owner, SeenAttachment, SeenEni};
+use ipamd_core::snapshot::{Owner, SeenAttachment, SeenEni, SeenSubnet};
 use ipamd_core::tag;
 
 /// A count or index as the SDK takes it; ours are far below the limit.
@@ -29,6 +29,19 @@ pub(crate) fn see(eni: &NetworkInterface, instance: &InstanceId) -> Option<SeenE
         blocks: blocks(eni)?,
         owner: owner(eni, attachment.as_ref(), instance),
         attachment,
+    })
+}
+
+/// A subnet, where it has an IPv4 CIDR.
+pub(crate) fn see_subnet(subnet: &Subnet) -> Option<SeenSubnet> {
+    let tags = subnet.tags().iter();
+    Some(SeenSubnet {
+        id: subnet.subnet_id()?.parse().ok()?,
+        cidr: subnet.cidr_block()?.parse().ok()?,
+        free: AddressCount(u32::try_from(subnet.available_ip_address_count()?).ok()?),
+        tags: tags
+            .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
+            .collect(),
     })
 }
 

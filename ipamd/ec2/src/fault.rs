@@ -52,8 +52,11 @@ fn by_code(code: &str, message: &str, operation: &'static str, subject: &str) ->
         "UnauthorizedOperation" | "AccessDenied" | "AuthFailure" => Fault::Forbidden {
             operation: operation.to_owned(),
         },
-        "InsufficientFreeAddressesInSubnet" | "InsufficientCidrBlocks" => Fault::SubnetFull {
-            subnet: subject.to_owned(),
+        "InsufficientFreeAddressesInSubnet" => Fault::SubnetFull {
+            subject: subject.to_owned(),
+        },
+        "InsufficientCidrBlocks" => Fault::Fragmented {
+            subject: subject.to_owned(),
         },
         "AttachmentLimitExceeded"
         | "NetworkInterfaceLimitExceeded"

@@ -8,7 +8,6 @@ mod convert;
 mod fault;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -19,13 +18,13 @@ use aws_sdk_ec2::types::{
     Filter, NetworkInterface, NetworkInterfaceAttachmentChanges, ResourceType, Tag, TagSpecification,
 };
 use ipamd_core::action::{Fault, NewEni};
-use ipamd_core::address::AddressCount;
-use ipamd_core::id::{EniAttachmentId, EniId, InstanceId};
+use ipamd_core::address::{Ask, Block, BlockKind};
+use ipamd_core::id::{EniAttachmentId, EniId, InstanceId, VpcId};
 use ipamd_core::moment::Moment;
-use ipamd_core::snapshot::{SeenEni, Snapshot};
+use ipamd_core::snapshot::{SeenEni, SeenSubnet, Snapshot};
 use ipamd_core::tag;
 
-use convert::{number, see};
+use convert::{number, see, see_subnet};
 use fault::classify;
 
 /// EC2, as one instance uses it.
@@ -71,14 +70,15 @@ impl Ec2 {
     /// What to do about it.
     pub async fn create_eni(&self, new: &NewEni) -> Result<SeenEni, Fault> {
         let token = format!("berth-{}-{}", new.instance, new.intent);
-        let count = number(new.addresses.0);
+        let (addresses, prefixes) = counts(new.ask);
         let call = self
             .client
             .create_network_interface()
             .subnet_id(new.subnet.as_str())
             .description(format!("aws-K8S-{}", new.instance))
             .set_groups(Some(new.groups.iter().map(ToString::to_string).collect()))
-            .set_secondary_private_ip_address_count((count > 0).then_some(count))
+            .set_secondary_private_ip_address_count(addresses)
+            .set_ipv4_prefix_count(prefixes)
             .client_token(token)
             .tag_specifications(tag_specification(&new.tags));
         let answer = call
@@ -139,40 +139,54 @@ impl Ec2 {
             .map_err(|error| classify(error, "ModifyNetworkInterfaceAttribute", eni.as_str()))
     }
 
-    /// Assigns secondary addresses; gives those that EC2 chose.
+    /// Assigns blocks; gives those that EC2 chose.
     ///
     /// # Errors
     /// What to do about it.
-    pub async fn assign(&self, eni: &EniId, count: AddressCount) -> Result<BTreeSet<Ipv4Addr>, Fault> {
+    pub async fn assign(&self, eni: &EniId, ask: Ask) -> Result<BTreeSet<Block>, Fault> {
+        let (addresses, prefixes) = counts(ask);
         let call = self
             .client
             .assign_private_ip_addresses()
             .network_interface_id(eni.as_str())
-            .secondary_private_ip_address_count(number(count.0));
+            .set_secondary_private_ip_address_count(addresses)
+            .set_ipv4_prefix_count(prefixes);
         let answer = call
             .send()
             .await
             .map_err(|error| classify(error, "AssignPrivateIpAddresses", eni.as_str()))?;
-        let assigned = answer
-            .assigned_private_ip_addresses()
+        let addresses = answer.assigned_private_ip_addresses().iter();
+        let singles = addresses
+            .filter_map(|address| address.private_ip_address())
+            .map(|text| text.parse().map(Block::Secondary).ok());
+        let prefixes = answer
+            .assigned_ipv4_prefixes()
             .iter()
-            .filter_map(|address| address.private_ip_address());
-        assigned
-            .map(|text| text.parse().map_err(|_| empty("AssignPrivateIpAddresses")))
-            .collect()
+            .filter_map(|prefix| prefix.ipv4_prefix())
+            .map(|text| text.parse().map(Block::Prefix).ok());
+        let blocks: Option<BTreeSet<Block>> = singles.chain(prefixes).collect();
+        blocks.ok_or_else(|| empty("AssignPrivateIpAddresses"))
     }
 
-    /// Unassigns secondary addresses.
+    /// Unassigns blocks.
     ///
     /// # Errors
     /// What to do about it; [`Fault::Gone`] when some were not assigned any more, and then none was unassigned.
-    pub async fn unassign(&self, eni: &EniId, addresses: &BTreeSet<Ipv4Addr>) -> Result<(), Fault> {
-        let addresses = addresses.iter().map(ToString::to_string).collect();
+    pub async fn unassign(&self, eni: &EniId, blocks: &BTreeSet<Block>) -> Result<(), Fault> {
+        let (singles, prefixes): (Vec<Block>, Vec<Block>) = blocks
+            .iter()
+            .partition(|block| block.kind() == BlockKind::Secondary);
+        let singles: Vec<String> = singles
+            .iter()
+            .map(|block| block.net().addr().to_string())
+            .collect();
+        let prefixes: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
         let call = self
             .client
             .unassign_private_ip_addresses()
             .network_interface_id(eni.as_str())
-            .set_private_ip_addresses(Some(addresses));
+            .set_private_ip_addresses((!singles.is_empty()).then_some(singles))
+            .set_ipv4_prefixes((!prefixes.is_empty()).then_some(prefixes));
         let answer = call.send().await;
         answer
             .map(drop)
@@ -258,6 +272,24 @@ impl Ec2 {
         Ok(Snapshot { at, enis })
     }
 
+    /// Reads the subnets of a zone, as of `at`.
+    ///
+    /// # Errors
+    /// What to do about it.
+    pub async fn read_subnets(&self, vpc: &VpcId, zone: &str) -> Result<Vec<SeenSubnet>, Fault> {
+        let filter = |name: &str, value: &str| Filter::builder().name(name).values(value).build();
+        let pages = self
+            .client
+            .describe_subnets()
+            .filters(filter("vpc-id", vpc.as_str()))
+            .filters(filter("availability-zone", zone))
+            .max_results(PAGE);
+        let all: Result<Vec<_>, _> = pages.into_paginator().items().send().collect().await;
+        let all = all.map_err(|error| classify(error, "DescribeSubnets", vpc.as_str()))?;
+        // One without an IPv4 CIDR cannot hold our ENIs.
+        Ok(all.iter().filter_map(see_subnet).collect())
+    }
+
     async fn describe(&self, filter: Filter) -> Result<Vec<NetworkInterface>, Fault> {
         let pages = self
             .client
@@ -271,6 +303,15 @@ impl Ec2 {
 
 /// The most that one page may hold (EC2 API reference, DescribeNetworkInterfaces, MaxResults).
 const PAGE: i32 = 1000;
+
+/// Secondary addresses and prefixes to ask for; asking for none of a kind leaves the parameter out.
+fn counts(ask: Ask) -> (Option<i32>, Option<i32>) {
+    let count = (ask.slots() > 0).then(|| number(ask.slots()));
+    match ask.kind() {
+        BlockKind::Secondary => (count, None),
+        BlockKind::Prefix => (None, count),
+    }
+}
 
 fn tag_specification(tags: &BTreeMap<String, String>) -> TagSpecification {
     let tags = tags

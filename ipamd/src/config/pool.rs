@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use ipamd_core::address::AddressCount;
-use ipamd_core::policy::WarmTarget;
+use ipamd_core::address::{AddressCount, BlockKind, PrefixCount};
+use ipamd_core::policy::{AddressTarget, WarmTargets};
 
 use super::value::Values;
 
 /// The peer's defaults (its README, "CNI Configuration Variables").
 const WARM_ENI_TARGET: u32 = 1;
+const WARM_PREFIX_TARGET: u32 = 0;
 const COOLDOWN_SECONDS: u32 = 30;
 
 /// Longer than the churn of a deployment's roll-out, so that its second half finds the addresses of the first. Ours.
@@ -17,19 +18,47 @@ const DWELL_SECONDS: u32 = 60;
 /// A day: nobody means more, and arithmetic stays far from its edges.
 const LONGEST_SECONDS: u32 = 86_400;
 
-/// `WARM_ENI_TARGET`, `WARM_IP_TARGET`, `MINIMUM_IP_TARGET`: either of the latter turns the former off.
-pub(super) fn warm(values: &mut Values<'_>) -> WarmTarget {
+/// `ENABLE_PREFIX_DELEGATION`.
+pub(super) fn kind(values: &mut Values<'_>) -> BlockKind {
+    if values.boolean("ENABLE_PREFIX_DELEGATION", false) {
+        BlockKind::Prefix
+    } else {
+        BlockKind::Secondary
+    }
+}
+
+/// `WARM_ENI_TARGET`, `WARM_PREFIX_TARGET`, `WARM_IP_TARGET` and `MINIMUM_IP_TARGET`: either of the last two turns the
+/// others off, and the mode turns one of the first two off. The peer says nothing of that; we name what does not count.
+pub(super) fn warm(values: &mut Values<'_>, kind: BlockKind) -> WarmTargets {
     let not_negative = |number: i64| u32::try_from(number).ok();
     let enis = values.tolerated("WARM_ENI_TARGET", not_negative);
+    let prefixes = values.tolerated("WARM_PREFIX_TARGET", not_negative);
     let warm = values.tolerated("WARM_IP_TARGET", not_negative).unwrap_or(0);
     let minimum = values.tolerated("MINIMUM_IP_TARGET", not_negative).unwrap_or(0);
-    if warm == 0 && minimum == 0 {
-        WarmTarget::Enis(enis.unwrap_or(WARM_ENI_TARGET))
-    } else {
-        WarmTarget::Addresses {
-            warm: AddressCount(warm),
-            minimum: AddressCount(minimum),
+    let by_addresses = warm > 0 || minimum > 0;
+    let why_not = match (by_addresses, kind) {
+        (true, _) => "does not count beside WARM_IP_TARGET or MINIMUM_IP_TARGET",
+        (false, BlockKind::Secondary) => "counts only with ENABLE_PREFIX_DELEGATION=true",
+        (false, BlockKind::Prefix) => {
+            "does not count with ENABLE_PREFIX_DELEGATION=true; WARM_PREFIX_TARGET does"
         }
+    };
+    // The peer's manifest sets both to 1; a default that does not count is not worth a word.
+    let idle = |value: Option<u32>, counts: bool| value.is_some_and(|value| value != 1) && !counts;
+    if idle(enis, !by_addresses && kind == BlockKind::Secondary) {
+        values.warn("WARM_ENI_TARGET", why_not);
+    }
+    if idle(prefixes, !by_addresses && kind == BlockKind::Prefix) {
+        values.warn("WARM_PREFIX_TARGET", why_not);
+    }
+    let addresses = AddressTarget {
+        warm: AddressCount(warm),
+        minimum: AddressCount(minimum),
+    };
+    WarmTargets {
+        enis: enis.unwrap_or(WARM_ENI_TARGET),
+        prefixes: PrefixCount(prefixes.unwrap_or(WARM_PREFIX_TARGET)),
+        addresses: by_addresses.then_some(addresses),
     }
 }
 
@@ -63,8 +92,7 @@ fn seconds(values: &mut Values<'_>, variable: &str, default: u32) -> Duration {
 }
 
 /// Modes of the peer that this version does not serve: said aloud instead of silently ignored.
-const UNSERVED: [&str; 8] = [
-    "ENABLE_PREFIX_DELEGATION",
+const UNSERVED: [&str; 7] = [
     "ENABLE_IPv6",
     "ENABLE_POD_ENI",
     "ENABLE_MULTI_NIC",

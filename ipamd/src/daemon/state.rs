@@ -9,8 +9,8 @@ use super::record::Answer;
 use super::{Checked, Daemon, Facts, clock};
 
 impl Daemon<'_> {
-    pub(super) async fn tell_health(&mut self, now: Moment) {
-        let could_give = self.serving || self.ledger.has_free(now) || self.report.wants_nothing();
+    pub(super) async fn tell_health(&mut self) {
+        let could_give = self.serving || self.ledger.has_free() || self.report.wants_nothing();
         let serving = self.why_not_ready().is_none() && could_give;
         if serving == self.serving {
             return;
@@ -27,15 +27,15 @@ impl Daemon<'_> {
     /// Why an ADD could not be served, for a runtime whose kubelet evicts the node's pods for it: a restart within its
     /// grace is no reason.
     pub(super) fn status(&self, now: Moment) -> Option<NotReady> {
-        let reason = self.why_not_ready().or_else(|| self.why_full(now))?;
+        let reason = self.why_not_ready().or_else(|| self.why_full())?;
         let absence = || self.absence.length(&self.boot_id, now.0);
         let is_coming_back = !self.has_served && absence().is_some_and(|absence| absence.is_within_grace());
         (!is_coming_back).then_some(reason)
     }
 
     /// A full node is told only to operators who asked for the specification's letter: kubelet evicts for it.
-    fn why_full(&self, now: Moment) -> Option<NotReady> {
-        let full = self.config.process.status_fails_when_full && !self.ledger.has_free(now);
+    fn why_full(&self) -> Option<NotReady> {
+        let full = self.config.process.status_fails_when_full && !self.ledger.has_free();
         full.then(|| NotReady {
             reason: format!(
                 "no address is free. {}",

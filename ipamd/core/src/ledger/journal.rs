@@ -211,7 +211,9 @@ impl Ledger {
             Entry::Mark { last } => self.last_mark = Some(last),
             Entry::Leased { key, lease } => self.insert_lease(key, lease),
             Entry::Released { key, address, at } => {
-                self.leases.remove(&key);
+                if let Some(lease) = self.leases.remove(&key) {
+                    self.pool.let_go(&lease.eni, address);
+                }
                 self.holders.remove(&address);
                 self.rest(address, at, same_boot, present);
             }
@@ -240,7 +242,9 @@ impl Ledger {
     }
 
     fn handle_reboot(&mut self, present: &Present) {
-        self.leases.clear();
+        for lease in std::mem::take(&mut self.leases).into_values() {
+            self.pool.let_go(&lease.eni, lease.wiring.address);
+        }
         for address in std::mem::take(&mut self.holders).into_keys() {
             self.cooldown.insert(address, present.at, present.cooldown);
         }

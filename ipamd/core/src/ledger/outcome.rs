@@ -3,18 +3,20 @@
 //! Intents are recorded before their call, and what is about to be given back stops being ours before its call: a
 //! crash at any line leaves something that can be finished or read again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::journal::Entry;
+use super::subnets::{self, Admission};
 use super::{EniRecord, Intent, Ledger};
 use crate::action::{Action, Effect, Fault, Subject};
-use crate::address::{AddressCount, Block};
-use crate::id::{EniAttachmentId, EniId};
+use crate::address::{AddressCount, Ask, Block, BlockKind};
+use crate::id::{EniAttachmentId, EniId, SubnetId};
 use crate::moment::Moment;
 use crate::net::EniMark;
 use crate::net::eni::Wanted;
-use crate::snapshot::{Node, Owner, SeenAttachment, SeenEni, Snapshot};
+use crate::policy::Policy;
+use crate::snapshot::{Node, Owner, SeenAttachment, SeenEni, SeenSubnet, Snapshot};
 
 /// How long a describe may show an ENI as it was before a call, or not at all: EC2 is eventually consistent. Assumed.
 const VISIBLE_AFTER: Duration = Duration::from_secs(60);
@@ -46,7 +48,7 @@ impl Ledger {
         match action {
             Action::CreateEni(new) if !self.intents.contains_key(&new.intent) => {
                 let intent = Intent {
-                    addresses: new.addresses,
+                    ask: new.ask,
                     subnet: new.subnet.clone(),
                     groups: new.groups.clone(),
                     tags: new.tags.clone(),
@@ -59,18 +61,17 @@ impl Ledger {
                 });
                 self.intents.insert(new.intent, intent);
             }
-            Action::UnassignAddresses { eni, addresses } => self.change(eni, |record| {
-                for address in addresses {
-                    record.seen.blocks.remove(&Block::Secondary(*address));
-                    record.served.remove(&Block::Secondary(*address));
-                }
+            Action::Unassign { eni, blocks } => self.change(eni, |record| {
+                record.seen.blocks.retain(|block| !blocks.contains(block));
+                record.served.retain(|block| !blocks.contains(block));
             }),
             Action::DetachEni { eni, .. } | Action::DeleteEni { eni } => self.begin_removal(eni),
             Action::CreateEni(_)
             | Action::AttachEni { .. }
             | Action::DeleteOnTermination { .. }
-            | Action::AssignAddresses { .. }
+            | Action::Assign { .. }
             | Action::ReadEni { .. }
+            | Action::ReadSubnets { .. }
             | Action::ReadAll { .. } => {}
         }
         self.in_flight.insert(action.subject(), action.clone());
@@ -101,17 +102,22 @@ impl Ledger {
     /// Notes that the kernel now serves these ENIs with these blocks and no others; only then are their addresses handed
     /// out (2).
     pub fn handle_served(&mut self, served: &Wanted) {
+        let mut changed = Vec::new();
         for (id, record) in &mut self.enis {
             let eni = served.enis.iter().find(|eni| eni.id == *id);
-            record.served = eni
-                .map(|eni| eni.blocks.intersection(&record.seen.blocks).copied().collect())
-                .unwrap_or_default();
+            let blocks = eni.map(|eni| eni.blocks.intersection(&record.seen.blocks).copied());
+            let blocks: BTreeSet<Block> = blocks.map(Iterator::collect).unwrap_or_default();
+            if record.served != blocks {
+                record.served = blocks;
+                changed.push(id.clone());
+            }
         }
+        changed.iter().for_each(|id| self.reindex(id));
     }
 
     /// Notes that time passed.
     pub fn handle_time(&mut self, now: Moment) {
-        self.cooldown.handle_time(now);
+        self.handle_rested(now);
         // A read that is under way may answer from before any of them, however long it takes.
         if !self.in_flight.contains_key(&Subject::Instance) {
             self.changed.retain(|_, at| now.since(*at) < VISIBLE_AFTER);
@@ -122,7 +128,14 @@ impl Ledger {
         match (subject, effect) {
             (_, Effect::Created(seen)) => drop(self.changed.insert(seen.id.clone(), now)),
             (Subject::Eni(id), _) => drop(self.changed.insert(id.clone(), now)),
-            (Subject::Intent(_) | Subject::Instance | Subject::Growth, _) => {}
+            (
+                Subject::Intent(_)
+                | Subject::Instance
+                | Subject::Growth
+                | Subject::Subnets
+                | Subject::Subnet(..),
+                _,
+            ) => {}
         }
     }
 
@@ -140,6 +153,7 @@ impl Ledger {
                     self.insert_eni(seen, Some(now));
                 }
                 self.end_intent(new.intent);
+                self.handle_plenty(&new.subnet, new.ask);
                 self.backoff.handle_success(&Subject::Growth);
             }
             (
@@ -165,18 +179,17 @@ impl Ledger {
                     attachment.delete_on_termination = true;
                 }
             }),
-            (Action::AssignAddresses { eni, .. }, Effect::Assigned(addresses)) => {
-                self.change(eni, |record| {
-                    record
-                        .seen
-                        .blocks
-                        .extend(addresses.into_iter().map(Block::Secondary));
-                })
+            (Action::Assign { eni, ask }, Effect::Assigned(blocks)) => {
+                self.change(eni, |record| record.seen.blocks.extend(blocks));
+                if let Some(subnet) = self.enis.get(eni).map(|record| record.seen.subnet.clone()) {
+                    self.handle_plenty(&subnet, *ask);
+                }
             }
             (Action::DetachEni { eni, attachment }, Effect::Done) => self.note_detached(eni, attachment),
             (Action::DeleteEni { eni }, Effect::Done) => self.forget_eni(eni),
             (_, Effect::Read(Some(seen))) => self.insert_eni(seen, None),
             (Action::ReadEni { eni }, Effect::Read(None)) => self.handle_missing(eni, now),
+            (_, Effect::Subnets(seen, read_at)) => self.handle_subnets(seen, read_at, now),
             (_, Effect::ReadAll(snapshot)) => self.handle_snapshot(snapshot, now),
             // An outcome that does not belong to its action: read before anything is believed.
             (action, _) => self.doubt(action),
@@ -184,10 +197,11 @@ impl Ledger {
     }
 
     fn handle_fault(&mut self, action: &Action, fault: Fault, at: Happening) {
-        let certain = matches!(
-            fault,
-            Fault::Wait { .. } | Fault::Forbidden { .. } | Fault::SubnetFull { .. }
-        );
+        let certain = matches!(fault, Fault::Wait { .. } | Fault::Forbidden { .. });
+        if matches!(fault, Fault::SubnetFull { .. } | Fault::Fragmented { .. }) {
+            self.handle_scarcity(action, fault, at);
+            return;
+        }
         match action {
             Action::CreateEni(new) => {
                 // After a lost answer or a pause the same intent is repeated and gives the same ENI.
@@ -212,9 +226,9 @@ impl Ledger {
                 return;
             }
             // The blocks are off the record already: only a read tells whether they are still ours.
-            Action::UnassignAddresses { .. } => self.doubt(action),
+            Action::Unassign { .. } => self.doubt(action),
             Action::DeleteEni { .. } if fault == Fault::Busy => {}
-            Action::ReadEni { .. } | Action::ReadAll { .. } => {}
+            Action::ReadEni { .. } | Action::ReadAll { .. } | Action::ReadSubnets { .. } => {}
             // Known to exist and not yet visible to every part of EC2: the same call works a moment later.
             Action::AttachEni { eni, .. } | Action::DeleteOnTermination { eni, .. }
                 if matches!(fault, Fault::Gone { .. }) && self.is_fresh(eni, at.now) => {}
@@ -223,6 +237,85 @@ impl Ledger {
         }
         self.backoff
             .handle_failure(action.subject(), fault, at.now, at.seed);
+    }
+
+    /// A subnet could not give what was asked for, and gave nothing: less is asked for at once, and when not even one
+    /// is to be had, the subnet is left alone for a while. The ENI has nothing to do with it.
+    fn handle_scarcity(&mut self, action: &Action, fault: Fault, at: Happening) {
+        let asked = match action {
+            Action::CreateEni(new) => {
+                self.end_intent(new.intent);
+                Some((new.subnet.clone(), new.ask))
+            }
+            Action::Assign { eni, ask } => {
+                let record = self.enis.get(eni);
+                record.map(|record| (record.seen.subnet.clone(), *ask))
+            }
+            _ => None,
+        };
+        let Some((subnet, ask)) = asked else {
+            self.doubt(action);
+            return;
+        };
+        if !self.subnets.handle_scarcity(&subnet, ask) {
+            let subject = Subject::Subnet(subnet, ask.kind());
+            self.backoff.handle_failure(subject, fault, at.now, at.seed);
+        }
+    }
+
+    /// Notes what EC2 says of the zone's subnets. Those that still have nothing are left alone for longer.
+    fn handle_subnets(&mut self, seen: Vec<SeenSubnet>, read_at: Moment, now: Moment) {
+        if let Some(mut node) = self.node.clone() {
+            let cidrs = seen.iter().map(|subnet| (subnet.id.clone(), subnet.cidr));
+            node.subnet_cidrs.extend(cidrs);
+            self.handle_node(node);
+        }
+        for (subnet, kind) in self.subnets.handle_read(seen, read_at) {
+            let subject = Subject::Subnet(subnet.clone(), kind);
+            let subject_name = subnet.to_string();
+            let fault = match kind {
+                BlockKind::Secondary => Fault::SubnetFull {
+                    subject: subject_name,
+                },
+                BlockKind::Prefix => Fault::Fragmented {
+                    subject: subject_name,
+                },
+            };
+            let seed = now.0.subsec_nanos().into();
+            if self.backoff.allows(&subject, now) {
+                self.backoff.handle_failure(subject, fault, now, seed);
+            }
+        }
+    }
+
+    /// Notes whether tags keep pods away from the subnets of our ENIs; a subnet that was not read keeps its state.
+    pub fn handle_policy(&mut self, policy: &Policy) {
+        let Some(primary) = self.node.as_ref().map(|node| node.subnet.clone()) else {
+            return;
+        };
+        let seen = self.subnets.seen().values();
+        let excluded = seen.map(|subnet| {
+            let verdict = subnets::admission(subnet, policy, &primary);
+            (
+                subnet.id.clone(),
+                policy.discovers_subnets && verdict == Admission::Excluded,
+            )
+        });
+        let excluded: BTreeMap<SubnetId, bool> = excluded.collect();
+        let ids: Vec<EniId> = self.enis.keys().cloned().collect();
+        for id in ids {
+            self.change(&id, |record| {
+                let verdict = excluded.get(&record.seen.subnet);
+                record.excluded = verdict.copied().unwrap_or(record.excluded);
+            });
+        }
+    }
+
+    /// A subnet gave what was asked for.
+    fn handle_plenty(&mut self, subnet: &SubnetId, ask: Ask) {
+        self.subnets.handle_plenty(subnet, ask);
+        self.backoff
+            .handle_success(&Subject::Subnet(subnet.clone(), ask.kind()));
     }
 
     fn handle_snapshot(&mut self, snapshot: Snapshot, now: Moment) {
@@ -302,6 +395,7 @@ impl Ledger {
         let record = EniRecord {
             mark,
             removing: known.as_ref().is_some_and(|known| known.removing),
+            excluded: known.as_ref().is_some_and(|known| known.excluded),
             served: known
                 .as_ref()
                 .map(|known| known.served.intersection(&seen.blocks).copied().collect())
@@ -315,7 +409,9 @@ impl Ledger {
                 record: record.clone(),
             });
         }
-        self.enis.insert(record.seen.id.clone(), record);
+        let id = record.seen.id.clone();
+        self.enis.insert(id.clone(), record);
+        self.reindex(&id);
     }
 
     /// The mark after the last one given that no ENI has, so that connections of an ENI that went have time to end.
@@ -353,6 +449,7 @@ impl Ledger {
 
     fn forget_eni(&mut self, id: &EniId) {
         if self.enis.remove(id).is_some() {
+            self.reindex(id);
             self.unwritten.push(Entry::EniGone { id: id.clone() });
         }
         self.backoff.handle_success(&Subject::Eni(id.clone()));
@@ -369,7 +466,13 @@ impl Ledger {
     fn doubt(&mut self, action: &Action) {
         match action.subject() {
             Subject::Eni(eni) => self.change(&eni, |record| record.uncertain = true),
-            Subject::Intent(_) | Subject::Instance | Subject::Growth => self.read_all_wanted = true,
+            Subject::Intent(_)
+            | Subject::Instance
+            | Subject::Growth
+            | Subject::Subnets
+            | Subject::Subnet(..) => {
+                self.read_all_wanted = true;
+            }
         }
         // Another attachment may sit where we wanted ours.
         self.read_all_wanted |= matches!(action, Action::AttachEni { .. });
@@ -383,6 +486,7 @@ impl Ledger {
                 self.unwritten.push(Entry::Eni {
                     record: record.clone(),
                 });
+                self.reindex(eni);
             }
         }
     }

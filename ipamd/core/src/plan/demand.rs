@@ -2,16 +2,25 @@
 //!
 //! In use are leases, requests that wait, and addresses that rest, since a resting address serves nobody. Worked from
 //! use, the answer does not move while pods come and go faster than the dwell, and it is reached in one step.
+//!
+//! Blocks of the kind that the node does not get any more (it ran in the other mode before, or its subnet was
+//! fragmented) are *strays*: the pods on them count neither as use nor as held, and they go once nobody uses them.
 
 use super::Situation;
-use crate::address::AddressCount;
+use crate::action::{Action, Fault, Subject};
+use crate::address::{AddressCount, Block, BlockKind, PrefixCount};
+use crate::id::SubnetId;
 use crate::instance::Limits;
+use crate::ledger::subnets::{Admission, admission};
+use crate::ledger::{EniRecord, Ledger};
 use crate::policy::{Policy, WarmTarget};
-use crate::snapshot::Owner;
+use crate::snapshot::{Owner, SeenSubnet};
 
-/// What is wanted and what there is.
+/// What is wanted and what there is, in addresses of the blocks that count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Demand {
+    /// What more is got in.
+    pub supply: Supply,
     /// Leases, requests that wait, and addresses that rest.
     pub in_use: AddressCount,
     /// Of those, requests that wait.
@@ -24,13 +33,55 @@ pub struct Demand {
     pub held: AddressCount,
     /// The most that the node can use.
     pub capacity: AddressCount,
+    /// Addresses of strays that nobody uses.
+    pub strays: AddressCount,
 }
 
-/// ENIs that can serve pods: the type's limit on the default card or the operator's ceiling, less foreign ones.
+/// In what more addresses are got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Supply {
+    /// In blocks of the node's kind.
+    Regular(BlockKind),
+    /// In single addresses, because no subnet has a whole /28: both kinds count.
+    InsteadOfPrefixes,
+}
+
+impl Supply {
+    /// The kind of block that is asked for.
+    #[must_use]
+    pub fn kind(self) -> BlockKind {
+        match self {
+            Self::Regular(kind) => kind,
+            Self::InsteadOfPrefixes => BlockKind::Secondary,
+        }
+    }
+
+    /// Whether a block counts as held, and its pods as use.
+    #[must_use]
+    pub fn counts(self, block: Block) -> bool {
+        match self {
+            Self::Regular(kind) => block.kind() == kind,
+            Self::InsteadOfPrefixes => true,
+        }
+    }
+}
+
+/// ENIs that can serve pods: the limit of the default card or the operator's ceiling, less foreign ones.
 #[must_use]
 pub fn usable_enis(policy: &Policy, limits: &Limits, foreign_enis: u32) -> u32 {
     let ceiling = policy.max_eni.unwrap_or(u32::MAX);
     limits.enis().min(ceiling).saturating_sub(foreign_enis).max(1)
+}
+
+/// ENIs on the default card that take room there and serve no pod: those of others and of excluded subnets.
+#[must_use]
+pub fn foreign_enis(ledger: &Ledger, limits: &Limits) -> u32 {
+    let foreign = ledger.enis().values().filter(|record| {
+        let place = record.place();
+        let card = place.and_then(|place| usize::try_from(place.network_card).ok());
+        (record.seen.owner == Owner::Foreign || record.excluded) && card == Some(limits.default_card)
+    });
+    u32::try_from(foreign.count()).unwrap_or(u32::MAX)
 }
 
 impl Demand {
@@ -44,35 +95,33 @@ impl Demand {
             now,
             ..
         } = situation;
+        let supply = supply(situation);
+        let strays = Strays::of(situation, supply);
         let waiting = count(ledger.waiting().len());
-        let in_use = count(ledger.leases().len()) + waiting + count(ledger.cooldown().len(*now));
-        let foreign = ledger
-            .enis()
-            .values()
-            .filter(|record| record.seen.owner == Owner::Foreign)
-            .count();
-        let foreign = u32::try_from(foreign).unwrap_or(u32::MAX);
-        let capacity = super::capacity(policy, limits, foreign);
+        let all = count(ledger.leases().len()) + waiting + count(ledger.cooldown().len(*now));
+        let in_use = all.less(strays.used);
+        let capacity = situation.capacity();
         let shape = Shape {
-            per_eni: limits.pod_slots_per_eni().max(1),
-            most_enis: usable_enis(policy, limits, foreign),
-            capacity,
+            kind: supply.kind(),
+            slots_per_eni: limits.pod_slots_per_eni().max(1),
+            most_enis: usable_enis(policy, limits, foreign_enis(ledger, limits)),
+            // Pods on strays need nothing of what counts.
+            capacity: capacity.less(strays.used),
         };
-        let (wanted, wanted_enis) = shape.wanted(policy.warm, in_use);
-        let on_enis = ledger
-            .enis()
-            .values()
-            .filter(|record| counts(record))
-            .map(|record| record.size());
-        let promised = ledger.intents().values().map(|intent| intent.addresses);
-        let held = on_enis.chain(promised).sum::<AddressCount>() + in_flight(situation);
+        let (wanted, wanted_enis) = if situation.is_idle_by_order() {
+            shape.needed(in_use)
+        } else {
+            shape.wanted(policy.warm.of(situation.kind()), in_use)
+        };
         Self {
+            supply,
             in_use,
             waiting,
             wanted,
             wanted_enis,
-            held,
+            held: held(ledger, supply),
             capacity,
+            strays: strays.free,
         }
     }
 
@@ -89,17 +138,142 @@ impl Demand {
     }
 }
 
-fn counts(record: &crate::ledger::EniRecord) -> bool {
-    !record.removing && record.seen.owner != Owner::Foreign
+/// Prefixes, unless every subnet that could give one has just said that it has none.
+fn supply(situation: &Situation<'_>) -> Supply {
+    match situation.kind() {
+        BlockKind::Secondary => Supply::Regular(BlockKind::Secondary),
+        BlockKind::Prefix if situation.has_source_of_prefixes() => Supply::Regular(BlockKind::Prefix),
+        BlockKind::Prefix => Supply::InsteadOfPrefixes,
+    }
 }
 
-fn in_flight(situation: &Situation<'_>) -> AddressCount {
-    use crate::action::Action;
-    let asked = situation.ledger.in_flight().values().map(|action| match action {
-        Action::AssignAddresses { count, .. } => *count,
-        _ => AddressCount::ZERO,
+impl Situation<'_> {
+    /// In what addresses come on this node.
+    #[must_use]
+    pub fn kind(&self) -> BlockKind {
+        self.policy.kind_on(self.limits)
+    }
+
+    /// Whether only pods that are there or wait count: the node is cordoned and the operator wants it left alone.
+    #[must_use]
+    pub fn is_idle_by_order(&self) -> bool {
+        self.cordoned && !self.policy.manages_cordoned
+    }
+
+    /// Whether blocks of a kind may be asked for in this subnet now.
+    #[must_use]
+    pub fn may_ask(&self, subnet: &SubnetId, kind: BlockKind) -> bool {
+        let backoff = self.ledger.backoff();
+        let allows = |kind| backoff.allows(&Subject::Subnet(subnet.clone(), kind), self.now);
+        let subnets = self.ledger.subnets();
+        // Who may not look whether there is something again has to try.
+        let has = |kind| !subnets.is_empty_of(subnet, kind) || !self.can_read_subnets();
+        // Where there is no single address there is no prefix either.
+        [BlockKind::Secondary, kind]
+            .into_iter()
+            .all(|kind| allows(kind) && has(kind))
+    }
+
+    fn can_read_subnets(&self) -> bool {
+        let reason = self.ledger.backoff().reason(&Subject::Subnets);
+        !matches!(reason, Some((Fault::Forbidden { .. }, _)))
+    }
+
+    fn has_source_of_prefixes(&self) -> bool {
+        let enis = self.ledger.enis().values().filter(|record| record.gives());
+        let of_enis = enis.map(|record| &record.seen.subnet);
+        let subnets = self.subnets();
+        let mut all = of_enis.chain(subnets.iter());
+        all.any(|subnet| self.may_ask(subnet, BlockKind::Prefix))
+    }
+
+    /// Subnets that new ENIs may go to, the one with the most room first, what is under way taken off.
+    #[must_use]
+    pub fn subnets(&self) -> Vec<SubnetId> {
+        let Some(node) = self.ledger.node() else {
+            return Vec::new();
+        };
+        let seen = self.ledger.subnets().seen().values();
+        let admitted = seen.filter(|subnet| {
+            let verdict = admission(subnet, self.policy, &node.subnet);
+            self.policy.discovers_subnets && verdict == Admission::Admitted
+        });
+        let mut admitted: Vec<&SeenSubnet> = admitted.collect();
+        admitted.sort_by_key(|subnet| std::cmp::Reverse(subnet.free.less(self.promised(&subnet.id))));
+        if self.ledger.subnets().read_at().is_none() || !self.policy.discovers_subnets {
+            return vec![node.subnet.clone()];
+        }
+        admitted.into_iter().map(|subnet| subnet.id.clone()).collect()
+    }
+
+    /// Addresses of a subnet that calls under way will take.
+    fn promised(&self, subnet: &SubnetId) -> AddressCount {
+        let intents = self
+            .ledger
+            .intents()
+            .values()
+            .filter(|intent| intent.subnet == *subnet);
+        // An ENI takes one for itself.
+        let intents = intents.map(|intent| intent.ask.size() + AddressCount(1));
+        let enis = self.ledger.enis();
+        let asked = self
+            .ledger
+            .in_flight()
+            .values()
+            .filter_map(|action| match action {
+                Action::Assign { eni, ask } if enis.get(eni)?.seen.subnet == *subnet => Some(ask.size()),
+                _ => None,
+            });
+        intents.chain(asked).sum()
+    }
+}
+
+/// What the blocks that do not count hold.
+struct Strays {
+    used: AddressCount,
+    free: AddressCount,
+}
+
+impl Strays {
+    fn of(situation: &Situation<'_>, supply: Supply) -> Self {
+        let (mut used, mut free) = (AddressCount::ZERO, AddressCount::ZERO);
+        let ours = |record: &&EniRecord| !record.removing && record.seen.owner != Owner::Foreign;
+        let records = situation.ledger.enis().values().filter(ours);
+        let blocks = records.flat_map(|record| record.seen.blocks.iter().map(move |block| (record, block)));
+        for (record, block) in blocks {
+            if record.excluded || !supply.counts(*block) {
+                let in_block = situation.ledger.used_in(*block, situation.now);
+                used = used + in_block;
+                if in_block == AddressCount::ZERO {
+                    free = free + block.size();
+                }
+            }
+        }
+        Self { used, free }
+    }
+}
+
+/// Whether what an ENI brings is ours to count.
+pub(super) fn holds(record: &EniRecord) -> bool {
+    !record.removing && !record.excluded && record.seen.owner != Owner::Foreign
+}
+
+fn held(ledger: &Ledger, supply: Supply) -> AddressCount {
+    let records = ledger.enis().values().filter(|record| holds(record));
+    let blocks = records.flat_map(|record| &record.seen.blocks);
+    let there = blocks
+        .filter(|block| supply.counts(**block))
+        .map(|block| block.size());
+    let asked = ledger.in_flight().values().filter_map(|action| match action {
+        Action::Assign { ask, .. } => Some(*ask),
+        _ => None,
     });
-    asked.sum()
+    let promised = ledger.intents().values().map(|intent| intent.ask);
+    let coming = asked.chain(promised).filter(|ask| match supply {
+        Supply::Regular(kind) => ask.kind() == kind,
+        Supply::InsteadOfPrefixes => true,
+    });
+    there.sum::<AddressCount>() + coming.map(|ask| ask.size()).sum()
 }
 
 fn count(number: usize) -> AddressCount {
@@ -108,7 +282,8 @@ fn count(number: usize) -> AddressCount {
 
 /// What the node's ENIs can hold.
 struct Shape {
-    per_eni: u32,
+    kind: BlockKind,
+    slots_per_eni: u32,
     most_enis: u32,
     capacity: AddressCount,
 }
@@ -119,24 +294,42 @@ impl Shape {
         let in_use = in_use.min(self.capacity);
         match warm {
             // With a target of zero the peer still gets the next ENI when the last address goes.
-            WarmTarget::Enis(0) => self.whole_enis(in_use.0 / self.per_eni + 1, in_use),
+            WarmTarget::Enis(0) => self.whole_enis(in_use.0 / self.per_eni() + 1, in_use),
             WarmTarget::Enis(target) => {
-                self.whole_enis(in_use.0.div_ceil(self.per_eni).saturating_add(target), in_use)
+                self.whole_enis(in_use.0.div_ceil(self.per_eni()).saturating_add(target), in_use)
             }
-            WarmTarget::Addresses { warm, minimum } => {
-                let addresses = (in_use + warm).max(minimum).min(self.capacity);
-                (
-                    addresses,
-                    addresses.0.div_ceil(self.per_eni).clamp(1, self.most_enis),
-                )
+            // So it is with prefixes.
+            WarmTarget::Prefixes(PrefixCount(0)) => self.fitting(in_use + AddressCount(1)),
+            WarmTarget::Prefixes(target) if self.kind == BlockKind::Prefix => {
+                self.fitting(PrefixCount::covering(in_use).addresses() + target.addresses())
             }
+            WarmTarget::Prefixes(target) => self.fitting(in_use + target.addresses()),
+            WarmTarget::Addresses(target) => self.fitting((in_use + target.warm).max(target.minimum)),
         }
     }
 
+    /// What pods and requests need and nothing beyond.
+    fn needed(&self, in_use: AddressCount) -> (AddressCount, u32) {
+        self.fitting(in_use)
+    }
+
+    fn per_eni(&self) -> u32 {
+        self.slots_per_eni
+            .saturating_mul(self.kind.addresses_each().0)
+            .max(1)
+    }
+
+    /// So many addresses in whole blocks, as far as the node can use them, on as few ENIs as hold them.
+    fn fitting(&self, addresses: AddressCount) -> (AddressCount, u32) {
+        let addresses = self.kind.covering(addresses.min(self.capacity)).size();
+        let enis = addresses.0.div_ceil(self.per_eni());
+        (addresses, enis.clamp(1, self.most_enis))
+    }
+
     fn whole_enis(&self, enis: u32, in_use: AddressCount) -> (AddressCount, u32) {
-        let useful = self.capacity.0.div_ceil(self.per_eni).max(1);
+        let useful = self.capacity.0.div_ceil(self.per_eni()).max(1);
         let enis = enis.clamp(1, self.most_enis.min(useful));
-        let addresses = AddressCount(enis.saturating_mul(self.per_eni))
+        let addresses = AddressCount(enis.saturating_mul(self.per_eni()))
             .min(self.capacity)
             .max(in_use);
         (addresses, enis)
@@ -146,20 +339,30 @@ impl Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::AddressTarget;
 
-    /// The worked numbers of the peer's documentation (docs/eni-and-ip-target.md): t3.small, 3 ENIs of 3 addresses.
+    fn addresses(warm: u32, minimum: u32) -> WarmTarget {
+        WarmTarget::Addresses(AddressTarget {
+            warm: AddressCount(warm),
+            minimum: AddressCount(minimum),
+        })
+    }
+
+    fn prefixes(count: u32) -> WarmTarget {
+        WarmTarget::Prefixes(PrefixCount(count))
+    }
+
+    /// The worked numbers of the peer's documentation (docs/eni-and-ip-target.md) and more: t3.small, 3 ENIs of 3
+    /// addresses.
     #[test]
     fn the_peers_worked_numbers() {
         let shape = Shape {
-            per_eni: 3,
+            kind: BlockKind::Secondary,
+            slots_per_eni: 3,
             most_enis: 3,
             capacity: AddressCount(9),
         };
-        let ips = |warm, minimum| WarmTarget::Addresses {
-            warm: AddressCount(warm),
-            minimum: AddressCount(minimum),
-        };
-        for (warm, in_use, enis, addresses) in [
+        for (warm, in_use, enis, held) in [
             (WarmTarget::Enis(1), 0, 1, 3),
             (WarmTarget::Enis(1), 1, 2, 6),
             (WarmTarget::Enis(1), 3, 2, 6),
@@ -169,26 +372,59 @@ mod tests {
             (WarmTarget::Enis(0), 0, 1, 3),
             (WarmTarget::Enis(0), 2, 1, 3),
             (WarmTarget::Enis(0), 3, 2, 6),
-            (ips(1, 1), 0, 1, 1),
-            (ips(1, 1), 5, 2, 6),
-            (ips(2, 5), 0, 2, 5),
-            (ips(2, 5), 5, 3, 7),
-            (ips(0, 0), 0, 1, 0),
-            (ips(9, 0), 5, 3, 9),
+            (addresses(1, 1), 0, 1, 1),
+            (addresses(1, 1), 5, 2, 6),
+            (addresses(2, 5), 0, 2, 5),
+            (addresses(2, 5), 5, 3, 7),
+            (addresses(0, 0), 0, 1, 0),
+            (addresses(0, 5), 3, 2, 5),
+            (addresses(0, 5), 7, 3, 7),
+            (addresses(9, 0), 5, 3, 9),
         ] {
             let wanted = shape.wanted(warm, AddressCount(in_use));
             assert_eq!(
                 wanted,
-                (AddressCount(addresses), enis),
+                (AddressCount(held), enis),
                 "{warm:?} with {in_use} in use"
             );
+        }
+    }
+
+    /// The same page's prefixes: 3 ENIs of 3 prefixes.
+    #[test]
+    fn the_peers_worked_numbers_with_prefixes() {
+        let shape = Shape {
+            kind: BlockKind::Prefix,
+            slots_per_eni: 3,
+            most_enis: 3,
+            capacity: AddressCount(110),
+        };
+        for (warm, in_use, enis, held) in [
+            (prefixes(1), 0, 1, 1),
+            (prefixes(1), 5, 1, 2),
+            (prefixes(1), 16, 1, 2),
+            (prefixes(1), 17, 1, 3),
+            (prefixes(1), 58, 2, 5),
+            (prefixes(1), 110, 3, 7),
+            (prefixes(0), 0, 1, 1),
+            (prefixes(0), 15, 1, 1),
+            (prefixes(0), 16, 1, 2),
+            (addresses(1, 1), 5, 1, 1),
+            (addresses(1, 1), 58, 2, 4),
+            (addresses(7, 20), 5, 1, 2),
+            (addresses(0, 33), 5, 1, 3),
+        ] {
+            let wanted = shape.wanted(warm, AddressCount(in_use));
+            let held = PrefixCount(held).addresses();
+            assert_eq!(wanted, (held, enis), "{warm:?} with {in_use} in use");
         }
     }
 
     #[test]
     fn nothing_is_held_beyond_the_pods_that_the_node_can_run() {
         let shape = Shape {
-            per_eni: 49,
+            kind: BlockKind::Secondary,
+            slots_per_eni: 49,
             most_enis: 15,
             capacity: AddressCount(110),
         };
@@ -196,5 +432,17 @@ mod tests {
             shape.wanted(WarmTarget::Enis(1), AddressCount(100)),
             (AddressCount(110), 3)
         );
+    }
+
+    #[test]
+    fn while_subnets_are_fragmented_single_addresses_stand_in_for_prefixes() {
+        let shape = Shape {
+            kind: BlockKind::Secondary,
+            slots_per_eni: 9,
+            most_enis: 3,
+            capacity: AddressCount(110),
+        };
+        assert_eq!(shape.wanted(prefixes(1), AddressCount(5)), (AddressCount(21), 3));
+        assert_eq!(shape.wanted(prefixes(0), AddressCount(5)), (AddressCount(6), 1));
     }
 }

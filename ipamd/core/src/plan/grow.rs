@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::demand::{Demand, usable_enis};
+use super::demand::{Demand, Supply, foreign_enis, holds, usable_enis};
 use super::report::Line;
 use super::{Planner, Situation};
 use crate::action::{Action, NewEni, Subject};
-use crate::address::AddressCount;
-use crate::id::{EniId, IntentId};
+use crate::address::{AddressCount, Ask, BlockKind};
+use crate::id::{EniId, IntentId, SubnetId};
 use crate::ledger::EniRecord;
 use crate::snapshot::{Node, Owner};
 use crate::tag;
@@ -19,49 +19,71 @@ pub(super) fn grow(planner: &mut Planner<'_>, demand: &Demand) {
     if missing == AddressCount::ZERO {
         return;
     }
-    let missing = fill(planner, missing);
-    let missing = wait_for_room(planner, missing);
-    create(planner, missing);
+    if demand.supply == Supply::InsteadOfPrefixes {
+        planner.say(Line::Fragmented);
+    }
+    let missing = fill(planner, demand, missing);
+    let missing = wait_for_room(planner, demand, missing);
+    create(planner, demand, missing);
 }
 
 /// Fills ENIs that have room; gives back what is still missing.
-fn fill(planner: &mut Planner<'_>, mut missing: AddressCount) -> AddressCount {
-    let slots = AddressCount(planner.situation.limits.pod_slots_per_eni());
+fn fill(planner: &mut Planner<'_>, demand: &Demand, mut missing: AddressCount) -> AddressCount {
     let mut records: Vec<&EniRecord> = planner.situation.ledger.enis().values().collect();
     records.sort_by_key(|record| record.place());
+    let mut room_kept = rooms_for_prefixes(demand);
     for record in records {
-        let used = AddressCount(u32::try_from(record.seen.blocks.len()).unwrap_or(u32::MAX));
-        let room = slots.less(used).min(missing);
-        let subject = Subject::Eni(record.seen.id.clone());
-        let usable = record.gives() && !record.uncertain && !planner.is_busy(&subject);
-        if usable && room > AddressCount::ZERO {
-            let eni = record.seen.id.clone();
-            if planner.act(Action::AssignAddresses { eni, count: room }) {
-                missing = missing.less(room);
-            }
+        let id = &record.seen.id;
+        let usable = record.gives() && !record.uncertain && planner.spare.as_ref() != Some(id);
+        let usable = usable && !planner.is_busy(&Subject::Eni(id.clone()));
+        if !usable || !planner.may_ask(record, demand) {
+            continue;
+        }
+        let slots = planner.free_slots(record);
+        let kept = room_kept.min(slots);
+        room_kept -= kept;
+        let ask = demand.supply.kind().covering(missing).within(slots - kept);
+        let ask = planner
+            .situation
+            .ledger
+            .subnets()
+            .within(&record.seen.subnet, ask);
+        if ask.slots() > 0 && planner.act(Action::Assign { eni: id.clone(), ask }) {
+            missing = missing.less(ask.size());
         }
     }
     missing
 }
 
+/// While single addresses stand in for prefixes, a slot stays free so that a prefix finds room again; not when a pod
+/// waits for it.
+fn rooms_for_prefixes(demand: &Demand) -> u32 {
+    let stand_in = demand.supply == Supply::InsteadOfPrefixes && demand.waiting == AddressCount::ZERO;
+    u32::from(stand_in)
+}
+
 /// Leaves what fits into ENIs that have a call under way, or are being created, until they can be asked: a few seconds
 /// more for some, instead of an ENI for each pod that comes meanwhile. Gives back what is still missing.
-fn wait_for_room(planner: &mut Planner<'_>, missing: AddressCount) -> AddressCount {
+fn wait_for_room(planner: &mut Planner<'_>, demand: &Demand, missing: AddressCount) -> AddressCount {
     let ledger = planner.situation.ledger;
-    let slots = AddressCount(planner.situation.limits.pod_slots_per_eni());
     let busy = ledger.enis().values().filter(|record| {
-        let usable = !record.removing && record.seen.owner != Owner::Foreign;
-        usable && planner.is_busy(&Subject::Eni(record.seen.id.clone()))
+        let busy = planner.is_busy(&Subject::Eni(record.seen.id.clone()));
+        // One that is not attached yet can be asked once it is.
+        holds(record) && (busy || !record.serves()) && planner.may_ask(record, demand)
     });
     let room = busy.map(|record| {
-        let there = AddressCount(u32::try_from(record.seen.blocks.len()).unwrap_or(u32::MAX));
-        slots.less(there).less(planner.asked_of(&record.seen.id))
+        planner
+            .free_slots(record)
+            .saturating_sub(planner.asked_of(&record.seen.id))
     });
+    let slots = planner.situation.limits.pod_slots_per_eni();
     let promised = ledger
         .intents()
         .values()
-        .map(|intent| slots.less(intent.addresses));
-    let coming = room.chain(promised).sum::<AddressCount>().min(missing);
+        .map(|intent| slots.saturating_sub(intent.ask.slots()));
+    let each = demand.supply.kind().addresses_each().0;
+    let coming = room.chain(promised).fold(0_u32, u32::saturating_add);
+    let coming = AddressCount(coming.saturating_mul(each)).min(missing);
     if coming > AddressCount::ZERO {
         planner.say(Line::AwaitsRoom { addresses: coming });
     }
@@ -69,63 +91,114 @@ fn wait_for_room(planner: &mut Planner<'_>, missing: AddressCount) -> AddressCou
 }
 
 impl Planner<'_> {
-    /// Addresses that an ENI is being asked for.
-    fn asked_of(&self, id: &EniId) -> AddressCount {
+    /// Address slots of an ENI that nothing takes.
+    pub(super) fn free_slots(&self, record: &EniRecord) -> u32 {
+        let used = u32::try_from(record.seen.blocks.len()).unwrap_or(u32::MAX);
+        self.situation.limits.pod_slots_per_eni().saturating_sub(used)
+    }
+
+    /// Slots that an ENI is being asked to fill.
+    fn asked_of(&self, id: &EniId) -> u32 {
         let under_way = self.situation.ledger.in_flight().values();
         let asked = under_way.chain(&self.plan.actions).map(|action| match action {
-            Action::AssignAddresses { eni, count } if eni == id => *count,
-            _ => AddressCount::ZERO,
+            Action::Assign { eni, ask } if eni == id => ask.slots(),
+            _ => 0,
         });
-        asked.sum()
+        asked.fold(0, u32::saturating_add)
+    }
+
+    /// Whether the ENI's subnet has not just said that it has nothing.
+    fn may_ask(&self, record: &EniRecord, demand: &Demand) -> bool {
+        self.situation.may_ask(&record.seen.subnet, demand.supply.kind())
     }
 }
 
 /// Asks for new ENIs as far as the type has room for them.
-fn create(planner: &mut Planner<'_>, mut missing: AddressCount) {
+fn create(planner: &mut Planner<'_>, demand: &Demand, mut missing: AddressCount) {
     let situation = planner.situation;
     let Some(node) = situation.ledger.node() else {
         return;
     };
-    let ours = situation
-        .ledger
-        .enis()
-        .values()
-        .filter(|record| record.seen.owner != Owner::Foreign)
-        .count();
-    let foreign = situation.ledger.enis().len() - ours;
     let most = usable_enis(
         situation.policy,
         situation.limits,
-        u32::try_from(foreign).unwrap_or(u32::MAX),
+        foreign_enis(situation.ledger, situation.limits),
     );
-    let mut there = u32::try_from(ours + situation.ledger.intents().len()).unwrap_or(u32::MAX);
-    let slots = AddressCount(situation.limits.pod_slots_per_eni());
+    let mut there = enis_of_ours(situation);
+    let kind = demand.supply.kind();
     let mut intent = situation.ledger.next_intent(situation.wall);
-    while missing > AddressCount::ZERO && there < most {
-        let backoff = situation.ledger.backoff();
-        let resting = backoff
-            .reason(&Subject::Growth)
-            .filter(|_| !backoff.allows(&Subject::Growth, situation.now));
-        if let Some((fault, until)) = resting {
-            let action = "create an ENI".to_owned();
-            planner.say(Line::Rests {
-                action,
-                fault: fault.clone(),
-                until,
-            });
+    while missing > AddressCount::ZERO && there < most && planner.spare.is_none() {
+        let Some(subnet) = planner.subnet_for_an_eni(kind) else {
             return;
-        }
-        let addresses = missing.min(slots);
-        let new = new_eni(situation, node, intent, addresses);
+        };
+        let ask = kind
+            .covering(missing)
+            .within(situation.limits.pod_slots_per_eni());
+        let ask = situation.ledger.subnets().within(&subnet, ask);
+        let new = new_eni(situation, node, subnet, intent, ask);
         if !planner.act(Action::CreateEni(new)) {
             return;
         }
-        missing = missing.less(addresses);
+        missing = missing.less(ask.size());
         there += 1;
         intent = IntentId(intent.0.saturating_add(1));
     }
     if missing > AddressCount::ZERO && there >= most {
         planner.say(Line::NoRoom { missing, enis: there });
+    }
+}
+
+/// ENIs on the default card that are or will be this node's, the primary included.
+fn enis_of_ours(situation: &Situation<'_>) -> u32 {
+    let ours = situation
+        .ledger
+        .enis()
+        .values()
+        .filter(|record| record.seen.owner != Owner::Foreign);
+    u32::try_from(ours.count() + situation.ledger.intents().len()).unwrap_or(u32::MAX)
+}
+
+impl Planner<'_> {
+    /// Where the next ENI goes; says why there is no place.
+    fn subnet_for_an_eni(&mut self, kind: BlockKind) -> Option<SubnetId> {
+        let situation = self.situation;
+        let backoff = situation.ledger.backoff();
+        let mut subjects = vec![Subject::Growth];
+        if backoff.allows(&Subject::Growth, situation.now) {
+            if situation.awaits_subnets() {
+                self.say(Line::AwaitsSubnets);
+                return None;
+            }
+            let subnets = situation.subnets();
+            if let Some(subnet) = subnets.iter().find(|subnet| situation.may_ask(subnet, kind)) {
+                return Some(subnet.clone());
+            }
+            if subnets.is_empty() {
+                self.say(Line::NoSubnet);
+            }
+            let kinds = [BlockKind::Secondary, kind];
+            let subnets = subnets.into_iter();
+            subjects = subnets
+                .flat_map(|subnet| kinds.map(|kind| Subject::Subnet(subnet.clone(), kind)))
+                .collect();
+        }
+        for (fault, until) in subjects.iter().filter_map(|subject| backoff.reason(subject)) {
+            self.say(Line::Rests {
+                action: "create an ENI".to_owned(),
+                fault: fault.clone(),
+                until,
+            });
+        }
+        None
+    }
+}
+
+impl Situation<'_> {
+    /// Whether subnets are to be discovered and have not been looked for yet.
+    fn awaits_subnets(&self) -> bool {
+        let subnets = self.ledger.subnets();
+        let tried = self.ledger.backoff().reason(&Subject::Subnets).is_some();
+        self.policy.discovers_subnets && subnets.read_at().is_none() && !tried
     }
 }
 
@@ -137,19 +210,19 @@ pub(super) fn repeat(situation: &Situation<'_>, node: &Node, id: IntentId) -> Op
         instance: node.instance.clone(),
         subnet: intent.subnet.clone(),
         groups: intent.groups.clone(),
-        addresses: intent.addresses,
+        ask: intent.ask,
         wall: intent.wall,
         tags: intent.tags.clone(),
     }))
 }
 
-fn new_eni(situation: &Situation<'_>, node: &Node, intent: IntentId, addresses: AddressCount) -> NewEni {
+fn new_eni(situation: &Situation<'_>, node: &Node, subnet: SubnetId, intent: IntentId, ask: Ask) -> NewEni {
     NewEni {
         intent,
         instance: node.instance.clone(),
-        subnet: node.subnet.clone(),
+        subnet,
         groups: node.groups.clone(),
-        addresses,
+        ask,
         wall: situation.wall,
         tags: tags(situation, node, intent, situation.wall),
     }

@@ -22,10 +22,37 @@ pub(super) fn repair(planner: &mut Planner<'_>) {
         });
     }
     planner.wake(due.filter(|due| *due > situation.now));
+    read_subnets(planner);
     for (id, record) in situation.ledger.enis() {
         if record.uncertain && record.seen.owner != Owner::Foreign && !planner.is_busy(&Subject::Instance) {
             planner.say(Line::Uncertain { eni: id.clone() });
             planner.act(Action::ReadEni { eni: id.clone() });
         }
+    }
+}
+
+/// How old the list of subnets may be when an ENI is to be made: tags and space change slowly, and whoever chose a full
+/// one hears so.
+const SUBNETS_GOOD_FOR: Duration = Duration::from_secs(300);
+
+/// Looks at the zone's subnets when that decides something: once at start where they are discovered, when an ENI is
+/// wanted and the list is old, and when an empty one has rested.
+fn read_subnets(planner: &mut Planner<'_>) {
+    let situation = planner.situation;
+    let (ledger, now) = (situation.ledger, situation.now);
+    let Some(node) = ledger.node() else { return };
+    let read_at = ledger.subnets().read_at();
+    let never = situation.policy.discovers_subnets && read_at.is_none();
+    let rested = ledger.subnets().empties().any(|(subnet, kind)| {
+        let subject = Subject::Subnet(subnet.clone(), *kind);
+        ledger.backoff().allows(&subject, now)
+    });
+    let old = read_at.is_some_and(|at| now.since(at) >= SUBNETS_GOOD_FOR);
+    let grows = situation.policy.discovers_subnets && !ledger.intents().is_empty();
+    if never || rested || (old && grows) {
+        planner.act(Action::ReadSubnets {
+            vpc: node.vpc.clone(),
+            zone: node.zone.clone(),
+        });
     }
 }

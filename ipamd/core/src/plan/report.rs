@@ -55,6 +55,26 @@ pub enum Line {
         /// How many.
         addresses: AddressCount,
     },
+    /// No subnet has a whole /28, so single addresses are got.
+    Fragmented,
+    /// Blocks of the kind that the node does not get any more.
+    Strays {
+        /// How many addresses of them nobody uses.
+        addresses: AddressCount,
+        /// Until when they are kept.
+        until: Moment,
+    },
+    /// An ENI more than is needed, whose addresses others take over.
+    Spare {
+        /// Which.
+        eni: EniId,
+    },
+    /// EC2 is asked first where ENIs may go.
+    AwaitsSubnets,
+    /// No subnet of the zone takes ENIs.
+    NoSubnet,
+    /// The node is cordoned and the pool is left alone.
+    Cordoned,
     /// More is wanted than the instance type can hold.
     NoRoom {
         /// How much is missing.
@@ -98,6 +118,21 @@ impl fmt::Display for Line {
             Self::AwaitsRoom { addresses } => write!(
                 f,
                 "{addresses} more addresses are wanted and have room on ENIs that are busy or on their way."
+            ),
+            Self::Fragmented => f.write_str(
+                "The subnet is fragmented and gives no prefix: single addresses stand in until it does.",
+            ),
+            Self::Strays { addresses, until } => write!(
+                f,
+                "{addresses} unused addresses are of the kind that is not got any more; kept until {until}."
+            ),
+            Self::Spare { eni } => write!(f, "{eni} is one ENI more than is needed and has no pod."),
+            Self::AwaitsSubnets => f.write_str("Where a new ENI may go is being asked."),
+            Self::NoSubnet => f.write_str(
+                "No subnet of the node's zone takes ENIs: tag one with kubernetes.io/role/cni=1, or do not exclude the node's own.",
+            ),
+            Self::Cordoned => f.write_str(
+                "The node is cordoned: only waiting pods are served, nothing is prepared or given back.",
             ),
             Self::NoRoom { missing, enis } => {
                 write!(

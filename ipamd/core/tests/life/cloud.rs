@@ -60,7 +60,7 @@ impl Cloud {
         now: Moment,
     ) -> Result<Effect, Fault> {
         match action {
-            Action::CreateEni(new) => Ok(Effect::Created(self.create(new.intent, new.addresses))),
+            Action::CreateEni(new) => Ok(Effect::Created(self.create(new.intent, new.ask.size()))),
             Action::AttachEni {
                 eni, device_index, ..
             } => self.attach(eni, *device_index),
@@ -71,8 +71,8 @@ impl Cloud {
                 eni.attachment.as_mut().unwrap().delete_on_termination = true;
                 Ok(Effect::Done)
             }
-            Action::AssignAddresses { eni, count } => {
-                let blocks = self.addresses(*count);
+            Action::Assign { eni, ask } => {
+                let blocks = self.addresses(ask.size());
                 let eni = self.enis.get_mut(eni).unwrap();
                 assert!(
                     eni.blocks.len() + blocks.len() <= self.per_eni,
@@ -80,11 +80,11 @@ impl Cloud {
                     eni.id
                 );
                 eni.blocks.extend(&blocks);
-                Ok(Effect::Assigned(
-                    blocks.into_iter().flat_map(Block::addresses).collect(),
-                ))
+                Ok(Effect::Assigned(blocks))
             }
-            Action::UnassignAddresses { eni, addresses } => {
+            Action::Unassign { eni, blocks } => {
+                let addresses: BTreeSet<Ipv4Addr> =
+                    blocks.iter().flat_map(|block| block.addresses()).collect();
                 assert!(
                     addresses.is_disjoint(in_use),
                     "invariant 4: {addresses:?} given back while in use"
@@ -119,6 +119,7 @@ impl Cloud {
                 assert_eq!(gone.attachment, None);
                 Ok(Effect::Done)
             }
+            Action::ReadSubnets { .. } => Ok(Effect::Subnets(Vec::new(), now)),
             Action::ReadEni { eni } => Ok(Effect::Read(self.enis.get(eni).cloned())),
             Action::ReadAll { .. } => Ok(Effect::ReadAll(Snapshot {
                 at: now,

@@ -21,10 +21,9 @@ use ipamd_core::ledger::journal::{Entry, Present, decode, encode};
 use ipamd_core::ledger::outcome::Happening;
 use ipamd_core::ledger::{AddRequest, Added, Ledger};
 use ipamd_core::moment::{Moment, Stamp};
-use ipamd_core::plan::{Situation, capacity, plan};
-use ipamd_core::policy::{DevicePolicy, Policy, WarmTarget};
+use ipamd_core::plan::{Situation, plan};
+use ipamd_core::policy::{AddressTarget, Policy, WarmTarget, WarmTargets};
 use ipamd_core::snapshot::Node;
-use ipamd_core::snat::SnatPolicy;
 use proptest::prelude::*;
 
 mod cloud;
@@ -41,20 +40,21 @@ fn instance() -> InstanceId {
 }
 
 fn policy(warm: WarmTarget) -> Policy {
+    let (enis, addresses) = match warm {
+        WarmTarget::Enis(enis) => (enis, None),
+        WarmTarget::Addresses(target) => (1, Some(target)),
+        WarmTarget::Prefixes(_) => panic!("this cloud has no prefixes"),
+    };
     Policy {
-        warm,
-        max_eni: None,
-        max_pods: None,
+        warm: WarmTargets {
+            enis,
+            addresses,
+            ..WarmTargets::default()
+        },
         cooldown: COOLDOWN,
         dwell: DWELL,
-        tags: BTreeMap::new(),
-        cluster: None,
-        snat: SnatPolicy::default(),
-        devices: DevicePolicy {
-            eni_mtu_bytes: 9001,
-            pod_mtu_bytes: 9001,
-            veth_prefix: "eni".to_owned(),
-        },
+        discovers_subnets: false,
+        ..Policy::default()
     }
 }
 
@@ -165,7 +165,7 @@ impl Life {
         if self.pods.contains_key(&pod) {
             return;
         }
-        let capacity = capacity(&self.policy, self.limits, 0);
+        let capacity = self.situation().capacity();
         match self.ledger.add(request(pod), &self.policy, capacity, self.now) {
             Ok(Added::Given(lease) | Added::Again(lease)) => {
                 self.sync();
@@ -221,15 +221,21 @@ impl Life {
         }
     }
 
-    fn begin(&mut self) {
-        let plan = plan(&Situation {
+    fn situation(&self) -> Situation<'_> {
+        Situation {
             policy: &self.policy,
             limits: self.limits,
             ledger: &self.ledger,
             now: self.now,
             wall: self.now.0,
             terminating: false,
-        });
+            cordoned: false,
+            kubelet_max_pods: None,
+        }
+    }
+
+    fn begin(&mut self) {
+        let plan = plan(&self.situation());
         self.ledger.handle_surplus(plan.surplus, self.now);
         self.check_limits(&plan.actions);
         for action in plan.actions {
@@ -293,7 +299,8 @@ impl Life {
             self.ledger.enis().len() + self.ledger.intents().len() + actions.iter().filter(new).count();
         assert!(enis <= self.limits.enis() as usize, "invariant 5: {enis} ENIs");
         for action in actions {
-            if let Action::AssignAddresses { eni, count } = action {
+            if let Action::Assign { eni, ask } = action {
+                let count = ask.size();
                 let there = self.ledger.enis()[eni].seen.blocks.len() as u32;
                 assert!(
                     there + count.0 <= self.limits.pod_slots_per_eni(),
@@ -357,21 +364,14 @@ impl Life {
             self.step(Step::Plan(Call::Works));
             self.step(Step::Wait(1));
         }
-        let capacity = capacity(&self.policy, self.limits, 0).0 as usize;
+        let capacity = self.situation().capacity().0 as usize;
         let served = self.pods.values().flatten().count();
         assert_eq!(
             served,
             self.pods.len().min(capacity),
             "pods wait though there is room"
         );
-        let situation = Situation {
-            policy: &self.policy,
-            limits: self.limits,
-            ledger: &self.ledger,
-            now: self.now,
-            wall: self.now.0,
-            terminating: false,
-        };
+        let situation = self.situation();
         let rest = plan(&situation);
         assert_eq!(rest.actions, [], "{}", rest.report);
         assert_eq!(
@@ -407,6 +407,8 @@ fn node() -> Node {
         region: "eu-test-1".to_owned(),
         primary_mac: Mac([2, 0, 0, 0, 0, 0]),
         primary_ip: Ipv4Addr::new(10, 0, 0, 4),
+        vpc: "vpc-01234567".parse().unwrap(),
+        zone: "eu-west-1a".to_owned(),
         subnet: "subnet-01234567".parse().unwrap(),
         groups: BTreeSet::new(),
         vpc_cidrs: BTreeSet::from(["10.0.0.0/16".parse().unwrap()]),
@@ -432,9 +434,11 @@ fn request(pod: u32) -> AddRequest {
 }
 
 fn targets() -> impl Strategy<Value = WarmTarget> {
-    let addresses = (0..5_u32, 0..6_u32).prop_map(|(warm, minimum)| WarmTarget::Addresses {
-        warm: AddressCount(warm),
-        minimum: AddressCount(minimum.max(u32::from(warm == 0))),
+    let addresses = (0..5_u32, 0..6_u32).prop_map(|(warm, minimum)| {
+        WarmTarget::Addresses(AddressTarget {
+            warm: AddressCount(warm),
+            minimum: AddressCount(minimum.max(u32::from(warm == 0))),
+        })
     });
     prop_oneof![(0..3_u32).prop_map(WarmTarget::Enis), addresses]
 }

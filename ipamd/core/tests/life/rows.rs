@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ipamd_core::action::{Action, Effect, Fault};
-use ipamd_core::address::AddressCount;
+use ipamd_core::address::{AddressCount, Ask};
 use ipamd_core::id::{AttachmentKey, EniId, InstanceId};
 use ipamd_core::ledger::journal::{Present, decode, encode};
 use ipamd_core::ledger::{Added, Ledger};
-use ipamd_core::policy::WarmTarget;
+use ipamd_core::policy::{AddressTarget, WarmTarget};
 
 use ipamd_core::snapshot::SeenAttachment;
 
@@ -17,10 +17,7 @@ use crate::{BOOT, COOLDOWN, Call, Life, Step, instance, node, request};
 /// The worked numbers of the peer's documentation, reached by planning: t3.small, 3 ENIs of 3 addresses.
 #[test]
 fn steady_states_are_the_peers() {
-    let ips = |warm, minimum| WarmTarget::Addresses {
-        warm: AddressCount(warm),
-        minimum: AddressCount(minimum),
-    };
+    let ips = warm;
     for (warm, pods, expected) in [
         (WarmTarget::Enis(1), 0, (1, 3)),
         (WarmTarget::Enis(1), 5, (3, 9)),
@@ -107,10 +104,10 @@ fn holding(addresses: u32) -> Life {
 }
 
 fn warm(warm: u32, minimum: u32) -> WarmTarget {
-    WarmTarget::Addresses {
+    WarmTarget::Addresses(AddressTarget {
         warm: AddressCount(warm),
         minimum: AddressCount(minimum),
-    }
+    })
 }
 
 fn primary() -> EniId {
@@ -138,13 +135,13 @@ fn a_read_that_began_before_a_change_does_not_undo_it() {
     let given_up = *life.cloud.enis[&primary()].blocks.first().unwrap();
     let read = under_way(&mut life, Action::ReadAll { instance: instance() });
     let changes = [
-        Action::UnassignAddresses {
+        Action::Unassign {
             eni: primary(),
-            addresses: given_up.addresses().collect(),
+            blocks: [given_up].into(),
         },
-        Action::AssignAddresses {
+        Action::Assign {
             eni: primary(),
-            count: AddressCount(1),
+            ask: Ask::Addresses(AddressCount(1)),
         },
     ];
     for change in changes {
@@ -163,9 +160,9 @@ fn a_read_that_began_before_a_change_does_not_undo_it() {
 fn a_read_soon_after_a_change_may_still_show_what_was_before() {
     let mut life = holding(2);
     let before = life.cloud.enis.clone();
-    let change = Action::UnassignAddresses {
+    let change = Action::Unassign {
         eni: primary(),
-        addresses: before[&primary()].blocks.first().unwrap().addresses().collect(),
+        blocks: before[&primary()].blocks.first().copied().into_iter().collect(),
     };
     let change = under_way(&mut life, change);
     life.hear(&change.0, change.1);
@@ -281,11 +278,11 @@ fn requests_of_one_attachment_are_answered_together() {
 #[test]
 fn invariant_2_what_the_kernel_no_longer_serves_is_not_handed_out() {
     let mut life = holding(1);
-    assert!(life.ledger.has_free(life.now));
+    assert!(life.ledger.has_free());
     let mut served = life.ledger.wanted(&life.policy).unwrap();
     served.enis.clear();
     life.ledger.handle_served(&served);
-    assert!(!life.ledger.has_free(life.now), "its device is gone");
+    assert!(!life.ledger.has_free(), "its device is gone");
 }
 
 #[test]
@@ -307,7 +304,7 @@ fn invariant_2_nothing_is_handed_out_of_an_eni_that_leaves() {
         life.ledger.handle_begin(&action);
         life.hear(&action, Ok(Effect::Read(Some(seen))));
         life.step(Step::Wait(0));
-        assert!(!life.ledger.has_free(life.now));
+        assert!(!life.ledger.has_free());
     }
 }
 
@@ -324,7 +321,7 @@ fn a_subnet_that_metadata_forgets_for_a_moment_stays_known() {
 #[test]
 fn what_is_refused_again_and_again_is_tried_ever_more_rarely() {
     let mut life = holding(0);
-    life.policy.warm = warm(1, 0);
+    life.policy = crate::policy(warm(1, 0));
     life.policy.max_eni = Some(1);
     let mut calls = 0;
     for _ in 0..1200 {
@@ -336,7 +333,7 @@ fn what_is_refused_again_and_again_is_tried_ever_more_rarely() {
                 message: String::new(),
             };
             let answer = match flight.action {
-                Action::AssignAddresses { .. } => Err(refused),
+                Action::Assign { .. } => Err(refused),
                 _ => life.answer(&flight, Call::Works),
             };
             life.hear(&flight.action, answer);

@@ -1,0 +1,213 @@
+//! What is known of the subnets that pods can have addresses from: as EC2 described them, and what they refused since.
+//!
+//! Not journalled: all of it is read or learned again within a call or two.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::address::{AddressCount, Ask, BlockKind};
+use crate::id::SubnetId;
+use crate::moment::Moment;
+use crate::policy::Policy;
+use crate::snapshot::SeenSubnet;
+use crate::tag;
+
+/// More blocks than any ENI has slots for (50 addresses, EC2 user guide, "Maximum IP addresses per network interface").
+const ANY_ENI: u32 = 64;
+
+/// The subnets of the node's zone, and what they refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subnets {
+    seen: BTreeMap<SubnetId, SeenSubnet>,
+    read_at: Option<Moment>,
+    /// The most blocks that may be asked of a subnet in one call, where more were refused.
+    most: BTreeMap<(SubnetId, BlockKind), u32>,
+    /// Subnets that had not even one block, until EC2 says that there may be one again.
+    empty: BTreeSet<(SubnetId, BlockKind)>,
+}
+
+/// Whether pods may have addresses of a subnet, by its tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It takes new ENIs.
+    Admitted,
+    /// It takes no new ENIs; what is there stays and grows.
+    NotOffered,
+    /// Nothing of it is given out any more.
+    Excluded,
+}
+
+/// What a subnet's tags say (the peer's rule, `kubernetes.io/role/cni` and cluster-scoped tags).
+#[must_use]
+pub fn admission(subnet: &SeenSubnet, policy: &Policy, primary: &SubnetId) -> Admission {
+    let mut scopes = subnet
+        .tags
+        .keys()
+        .filter_map(|key| key.strip_prefix(tag::SUBNET_CLUSTER));
+    let ours = match &policy.cluster {
+        None => true,
+        Some(cluster) => scopes.clone().next().is_none() || scopes.any(|scope| scope == cluster),
+    };
+    match subnet.tags.get(tag::SUBNET_ROLE).map(String::as_str) {
+        Some("0") => Admission::Excluded,
+        None | Some("") if subnet.id == *primary => Admission::Admitted,
+        None | Some("") => Admission::NotOffered,
+        Some(_) if ours => Admission::Admitted,
+        Some(_) => Admission::Excluded,
+    }
+}
+
+impl Subnets {
+    /// Every subnet as EC2 described it.
+    #[must_use]
+    pub fn seen(&self) -> &BTreeMap<SubnetId, SeenSubnet> {
+        &self.seen
+    }
+
+    /// When that was.
+    #[must_use]
+    pub fn read_at(&self) -> Option<Moment> {
+        self.read_at
+    }
+
+    /// As much of it as the subnet has not refused lately.
+    #[must_use]
+    pub fn within(&self, subnet: &SubnetId, ask: Ask) -> Ask {
+        let most = self.most.get(&(subnet.clone(), ask.kind()));
+        most.map_or(ask, |most| ask.within(*most))
+    }
+
+    /// Whether the subnet had not even one block of the kind.
+    #[must_use]
+    pub fn is_empty_of(&self, subnet: &SubnetId, kind: BlockKind) -> bool {
+        self.empty.contains(&(subnet.clone(), kind))
+    }
+
+    /// Every subnet that had not even one block, with the kind.
+    pub fn empties(&self) -> impl Iterator<Item = &(SubnetId, BlockKind)> {
+        self.empty.iter()
+    }
+
+    /// Notes what EC2 says of every subnet; gives those that still have nothing.
+    pub(super) fn handle_read(&mut self, seen: Vec<SeenSubnet>, at: Moment) -> Vec<(SubnetId, BlockKind)> {
+        self.seen = seen
+            .into_iter()
+            .map(|subnet| (subnet.id.clone(), subnet))
+            .collect();
+        self.read_at = Some(at);
+        let may_have_one = |(id, kind): &(SubnetId, BlockKind)| {
+            let free = self.seen.get(id).map_or(AddressCount::ZERO, |subnet| subnet.free);
+            free >= kind.addresses_each()
+        };
+        let refilled: Vec<_> = self
+            .empty
+            .iter()
+            .filter(|key| may_have_one(key))
+            .cloned()
+            .collect();
+        for key in refilled {
+            self.empty.remove(&key);
+        }
+        self.empty.iter().cloned().collect()
+    }
+
+    /// Notes that a subnet could not give this; says whether less is worth asking for at once.
+    pub(super) fn handle_scarcity(&mut self, subnet: &SubnetId, ask: Ask) -> bool {
+        let key = (subnet.clone(), ask.kind());
+        let less = ask.slots() / 2;
+        if less == 0 {
+            self.empty.insert(key.clone());
+        }
+        self.most.insert(key, less.max(1));
+        less > 0
+    }
+
+    /// Notes that a subnet gave this: twice as much may be asked for next.
+    pub(super) fn handle_plenty(&mut self, subnet: &SubnetId, ask: Ask) {
+        let key = (subnet.clone(), ask.kind());
+        self.empty.remove(&key);
+        match self.most.get(&key).map(|most| most.saturating_mul(2)) {
+            Some(more) if more >= ANY_ENI => drop(self.most.remove(&key)),
+            Some(more) => drop(self.most.insert(key, more)),
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subnet(id: &str, tags: &[(&str, &str)]) -> SeenSubnet {
+        SeenSubnet {
+            id: id.parse().unwrap(),
+            cidr: "10.0.0.0/24".parse().unwrap(),
+            free: AddressCount(100),
+            tags: tags
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn tags_decide_as_with_the_peer() {
+        let primary: SubnetId = "subnet-00000001".parse().unwrap();
+        let (own, other) = ("subnet-00000001", "subnet-00000002");
+        let (role, blue, red) = (
+            "kubernetes.io/role/cni",
+            "cni.networking.k8s.aws/cluster/blue",
+            "cni.networking.k8s.aws/cluster/red",
+        );
+        use Admission::{Admitted, Excluded, NotOffered};
+        for (id, tags, cluster, expected) in [
+            (own, &[][..], Some("blue"), Admitted),
+            (other, &[], Some("blue"), NotOffered),
+            (own, &[(role, "")], None, Admitted),
+            (other, &[(role, "")], None, NotOffered),
+            (own, &[(role, "0")], None, Excluded),
+            (other, &[(role, "0"), (blue, "")], Some("blue"), Excluded),
+            (own, &[(role, "1")], Some("blue"), Admitted),
+            (other, &[(role, "1")], Some("blue"), Admitted),
+            (other, &[(role, "yes"), (blue, "")], Some("blue"), Admitted),
+            (other, &[(role, "1"), (red, "")], Some("blue"), Excluded),
+            (own, &[(role, "1"), (red, "")], Some("blue"), Excluded),
+            (
+                other,
+                &[(role, "1"), (red, ""), (blue, "x")],
+                Some("blue"),
+                Admitted,
+            ),
+            (other, &[(role, "1"), (red, "")], None, Admitted),
+            (other, &[(red, "")], Some("blue"), NotOffered),
+        ] {
+            let policy = Policy {
+                cluster: cluster.map(str::to_owned),
+                ..Policy::default()
+            };
+            let verdict = admission(&subnet(id, tags), &policy, &primary);
+            assert_eq!(verdict, expected, "{id} {tags:?} in {cluster:?}");
+        }
+    }
+
+    #[test]
+    fn a_subnet_that_refuses_is_asked_for_less_until_it_is_empty() {
+        let id: SubnetId = "subnet-00000001".parse().unwrap();
+        let ask = |count| Ask::Addresses(AddressCount(count));
+        let mut subnets = Subnets::default();
+        assert!(subnets.handle_scarcity(&id, ask(5)));
+        assert_eq!(subnets.within(&id, ask(29)), ask(2));
+        subnets.handle_plenty(&id, ask(2));
+        assert_eq!(subnets.within(&id, ask(29)), ask(4));
+        assert!(!subnets.handle_scarcity(&id, ask(1)));
+        assert!(subnets.is_empty_of(&id, BlockKind::Secondary));
+        let mut seen = subnet("subnet-00000001", &[]);
+        seen.free = AddressCount::ZERO;
+        assert_eq!(
+            subnets.handle_read(vec![seen.clone()], Moment::default()).len(),
+            1
+        );
+        seen.free = AddressCount(1);
+        assert_eq!(subnets.handle_read(vec![seen], Moment::default()), []);
+        assert_eq!(subnets.empties().next(), None);
+    }
+}
