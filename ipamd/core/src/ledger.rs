@@ -17,16 +17,17 @@ use crate::address::{AddressCount, Ask, Block};
 use crate::id::{AttachmentKey, EniId, IntentId, Malformed, Pod, SecurityGroupId, SubnetId};
 use crate::moment::{Moment, Stamp};
 use crate::net::EniMark;
-use crate::net::eni::{Place, Wanted, WantedEni};
+use crate::net::eni::{Wanted, WantedEni};
 use crate::net::pod::{PodWiring, WiringFacts, wiring};
 use crate::policy::Policy;
 use crate::retry::Backoff;
-use crate::snapshot::{Node, Owner, SeenAttachment, SeenEni};
+use crate::snapshot::Node;
 
 pub mod cooldown;
 pub mod journal;
 pub mod outcome;
 mod pool;
+mod record;
 pub mod stale;
 pub mod subnets;
 pub mod waiting;
@@ -34,6 +35,7 @@ pub mod waiting;
 use cooldown::Cooldown;
 use journal::Entry;
 use pool::{Pool, Use};
+pub use record::EniRecord;
 use subnets::Subnets;
 use waiting::{Ticket, Waiting, WaitingAdd};
 
@@ -61,59 +63,6 @@ pub struct Ledger {
     /// When a call last changed an ENI: what a read tells of a moment before that is out of date.
     changed: BTreeMap<EniId, Moment>,
     unwritten: Vec<Entry>,
-}
-
-/// An ENI of this node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EniRecord {
-    /// As EC2 last described it, with what we did since.
-    pub seen: SeenEni,
-    /// Its number in the mark; none for the primary.
-    pub mark: Option<EniMark>,
-    /// It is being given back: nothing of it is handed out, and it goes as soon as EC2 lets it.
-    pub removing: bool,
-    /// Its subnet's tags keep pods away: nothing more of it is given out.
-    #[serde(default)]
-    pub excluded: bool,
-    /// Blocks that the kernel serves.
-    #[serde(skip)]
-    pub served: BTreeSet<Block>,
-    /// Nobody knows what the last call did: read it before anything else.
-    pub uncertain: bool,
-    /// When we created it, if this daemon did: EC2 may not show it to every reader yet.
-    #[serde(skip)]
-    pub created: Option<Moment>,
-}
-
-impl EniRecord {
-    /// Whether pods may have addresses of it at all.
-    #[must_use]
-    pub fn serves(&self) -> bool {
-        !self.removing && self.seen.owner != Owner::Foreign && self.seen.attachment.is_some()
-    }
-
-    /// Whether pods may get addresses of it from now on: not while EC2 takes it away, not of a subnet that is excluded.
-    #[must_use]
-    pub fn gives(&self) -> bool {
-        let leaves = |attachment: &SeenAttachment| attachment.detaching;
-        self.serves() && !self.excluded && !self.seen.attachment.as_ref().is_some_and(leaves)
-    }
-
-    /// Where it is attached.
-    #[must_use]
-    pub fn place(&self) -> Option<Place> {
-        let attachment = self.seen.attachment.as_ref()?;
-        Some(Place {
-            device_index: attachment.device_index,
-            network_card: attachment.network_card,
-        })
-    }
-
-    /// The addresses that it brings, served or not.
-    #[must_use]
-    pub fn size(&self) -> AddressCount {
-        self.seen.blocks.iter().map(|block| block.size()).sum()
-    }
 }
 
 /// An ENI that was asked for and has no id yet: everything that was said, because a client token demands that a repeat
@@ -355,6 +304,7 @@ impl Ledger {
             address,
             at,
         });
+        self.bury(&lease.eni);
         Some(lease)
     }
 

@@ -3,23 +3,20 @@
 //! Intents are recorded before their call, and what is about to be given back stops being ours before its call: a
 //! crash at any line leaves something that can be finished or read again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::journal::Entry;
-use super::subnets::{self, Admission};
-use super::{EniRecord, Intent, Ledger};
+use super::{Intent, Ledger};
 use crate::action::{Action, Effect, Fault, Subject};
-use crate::address::{AddressCount, Ask, Block, BlockKind};
-use crate::id::{EniAttachmentId, EniId, SubnetId};
+use crate::address::Block;
+use crate::id::EniId;
 use crate::moment::Moment;
-use crate::net::EniMark;
 use crate::net::eni::Wanted;
-use crate::policy::Policy;
-use crate::snapshot::{Node, Owner, SeenAttachment, SeenEni, SeenSubnet, Snapshot};
+use crate::snapshot::{Node, Owner, SeenAttachment, Snapshot};
 
 /// How long a describe may show an ENI as it was before a call, or not at all: EC2 is eventually consistent. Assumed.
-const VISIBLE_AFTER: Duration = Duration::from_secs(60);
+pub(super) const VISIBLE_AFTER: Duration = Duration::from_secs(60);
 
 /// When and with which seed for jitter something happened.
 #[derive(Clone, Copy, Debug)]
@@ -108,11 +105,18 @@ impl Ledger {
             let blocks = eni.map(|eni| eni.blocks.intersection(&record.seen.blocks).copied());
             let blocks: BTreeSet<Block> = blocks.map(Iterator::collect).unwrap_or_default();
             if record.served != blocks {
+                // What pods had and the kernel has no more may be gone from EC2, too.
+                let gone = blocks.is_empty() && !record.removing && !record.seen.blocks.is_empty();
+                changed.push((id.clone(), gone));
                 record.served = blocks;
-                changed.push(id.clone());
             }
         }
-        changed.iter().for_each(|id| self.reindex(id));
+        for (id, gone) in changed {
+            self.reindex(&id);
+            if gone {
+                self.change(&id, |record| record.uncertain = true);
+            }
+        }
     }
 
     /// Notes that time passed.
@@ -150,7 +154,7 @@ impl Ledger {
             (Action::CreateEni(new), Effect::Created(seen)) => {
                 // A read may have found it first, and it may be attached by now: that is the younger truth.
                 if !self.enis.contains_key(&seen.id) {
-                    self.insert_eni(seen, Some(now));
+                    self.insert_eni(seen, Some(now), now);
                 }
                 self.end_intent(new.intent);
                 self.handle_plenty(&new.subnet, new.ask);
@@ -172,7 +176,10 @@ impl Ledger {
                     delete_on_termination: false,
                     detaching: false,
                 };
-                self.change(eni, |record| record.seen.attachment = Some(attachment));
+                self.change(eni, |record| {
+                    record.seen.attachment = Some(attachment);
+                    record.attached = Some(now);
+                });
             }
             (Action::DeleteOnTermination { eni, .. }, Effect::Done) => self.change(eni, |record| {
                 if let Some(attachment) = &mut record.seen.attachment {
@@ -187,7 +194,7 @@ impl Ledger {
             }
             (Action::DetachEni { eni, attachment }, Effect::Done) => self.note_detached(eni, attachment),
             (Action::DeleteEni { eni }, Effect::Done) => self.forget_eni(eni),
-            (_, Effect::Read(Some(seen))) => self.insert_eni(seen, None),
+            (_, Effect::Read(Some(seen))) => self.insert_eni(seen, None, now),
             (Action::ReadEni { eni }, Effect::Read(None)) => self.handle_missing(eni, now),
             (_, Effect::Subnets(seen, read_at)) => self.handle_subnets(seen, read_at, now),
             (_, Effect::ReadAll(snapshot)) => self.handle_snapshot(snapshot, now),
@@ -239,85 +246,6 @@ impl Ledger {
             .handle_failure(action.subject(), fault, at.now, at.seed);
     }
 
-    /// A subnet could not give what was asked for, and gave nothing: less is asked for at once, and when not even one
-    /// is to be had, the subnet is left alone for a while. The ENI has nothing to do with it.
-    fn handle_scarcity(&mut self, action: &Action, fault: Fault, at: Happening) {
-        let asked = match action {
-            Action::CreateEni(new) => {
-                self.end_intent(new.intent);
-                Some((new.subnet.clone(), new.ask))
-            }
-            Action::Assign { eni, ask } => {
-                let record = self.enis.get(eni);
-                record.map(|record| (record.seen.subnet.clone(), *ask))
-            }
-            _ => None,
-        };
-        let Some((subnet, ask)) = asked else {
-            self.doubt(action);
-            return;
-        };
-        if !self.subnets.handle_scarcity(&subnet, ask) {
-            let subject = Subject::Subnet(subnet, ask.kind());
-            self.backoff.handle_failure(subject, fault, at.now, at.seed);
-        }
-    }
-
-    /// Notes what EC2 says of the zone's subnets. Those that still have nothing are left alone for longer.
-    fn handle_subnets(&mut self, seen: Vec<SeenSubnet>, read_at: Moment, now: Moment) {
-        if let Some(mut node) = self.node.clone() {
-            let cidrs = seen.iter().map(|subnet| (subnet.id.clone(), subnet.cidr));
-            node.subnet_cidrs.extend(cidrs);
-            self.handle_node(node);
-        }
-        for (subnet, kind) in self.subnets.handle_read(seen, read_at) {
-            let subject = Subject::Subnet(subnet.clone(), kind);
-            let subject_name = subnet.to_string();
-            let fault = match kind {
-                BlockKind::Secondary => Fault::SubnetFull {
-                    subject: subject_name,
-                },
-                BlockKind::Prefix => Fault::Fragmented {
-                    subject: subject_name,
-                },
-            };
-            let seed = now.0.subsec_nanos().into();
-            if self.backoff.allows(&subject, now) {
-                self.backoff.handle_failure(subject, fault, now, seed);
-            }
-        }
-    }
-
-    /// Notes whether tags keep pods away from the subnets of our ENIs; a subnet that was not read keeps its state.
-    pub fn handle_policy(&mut self, policy: &Policy) {
-        let Some(primary) = self.node.as_ref().map(|node| node.subnet.clone()) else {
-            return;
-        };
-        let seen = self.subnets.seen().values();
-        let excluded = seen.map(|subnet| {
-            let verdict = subnets::admission(subnet, policy, &primary);
-            (
-                subnet.id.clone(),
-                policy.discovers_subnets && verdict == Admission::Excluded,
-            )
-        });
-        let excluded: BTreeMap<SubnetId, bool> = excluded.collect();
-        let ids: Vec<EniId> = self.enis.keys().cloned().collect();
-        for id in ids {
-            self.change(&id, |record| {
-                let verdict = excluded.get(&record.seen.subnet);
-                record.excluded = verdict.copied().unwrap_or(record.excluded);
-            });
-        }
-    }
-
-    /// A subnet gave what was asked for.
-    fn handle_plenty(&mut self, subnet: &SubnetId, ask: Ask) {
-        self.subnets.handle_plenty(subnet, ask);
-        self.backoff
-            .handle_success(&Subject::Subnet(subnet.clone(), ask.kind()));
-    }
-
     fn handle_snapshot(&mut self, snapshot: Snapshot, now: Moment) {
         self.read_all_at = Some(snapshot.at);
         self.read_all_wanted = false;
@@ -332,10 +260,10 @@ impl Ledger {
                 continue;
             }
             if let Owner::Ours(Some(intent)) = seen.owner {
-                self.insert_eni(seen, None);
+                self.insert_eni(seen, None, now);
                 self.end_intent(intent);
             } else {
-                self.insert_eni(seen, None);
+                self.insert_eni(seen, None, now);
             }
         }
         for id in missing {
@@ -345,117 +273,7 @@ impl Ledger {
         }
     }
 
-    /// EC2 did not show an ENI. A fresh one may not be visible yet, and nothing with a pod on it is ever dropped
-    /// because a read missed it.
-    fn handle_missing(&mut self, id: &EniId, now: Moment) {
-        let has_pods = self.leases_on(id).0 > 0;
-        match self.enis.get(id) {
-            Some(record) if self.is_fresh(id, now) && !record.removing => {
-                let subject = Subject::Eni(id.clone());
-                let fault = Fault::Gone { what: id.to_string() };
-                self.backoff
-                    .handle_failure(subject, fault, now, now.0.subsec_nanos().into());
-            }
-            Some(_) if has_pods => self.change(id, |record| record.uncertain = false),
-            Some(_) => self.forget_eni(id),
-            None => {}
-        }
-    }
-
-    /// Whether this daemon created the ENI a moment ago.
-    fn is_fresh(&self, id: &EniId, now: Moment) -> bool {
-        let created = self.enis.get(id).and_then(|record| record.created);
-        created.is_some_and(|at| now.since(at) < VISIBLE_AFTER)
-    }
-
-    /// Takes an ENI on record as EC2 described it. Blocks with a pod on them stay, whatever a read missed.
-    /// One that is attached to another instance is no longer ours.
-    fn insert_eni(&mut self, mut seen: SeenEni, created: Option<Moment>) {
-        let node = self.node.as_ref();
-        if let (Some(node), Some(attachment)) = (node, &seen.attachment)
-            && attachment.instance != node.instance
-        {
-            self.forget_eni(&seen.id);
-            return;
-        }
-        let known = self.enis.get(&seen.id).cloned();
-        if let Some(known) = &known {
-            let held = |block: &&Block| {
-                block
-                    .addresses()
-                    .any(|address| self.holders.contains_key(&address))
-            };
-            seen.blocks.extend(known.seen.blocks.iter().filter(held).copied());
-        }
-        let mark = match (&known, seen.owner) {
-            (Some(EniRecord { mark: Some(mark), .. }), _) => Some(*mark),
-            (_, Owner::Ours(_)) => self.next_mark(),
-            (_, Owner::Primary | Owner::Foreign) => None,
-        };
-        let record = EniRecord {
-            mark,
-            removing: known.as_ref().is_some_and(|known| known.removing),
-            excluded: known.as_ref().is_some_and(|known| known.excluded),
-            served: known
-                .as_ref()
-                .map(|known| known.served.intersection(&seen.blocks).copied().collect())
-                .unwrap_or_default(),
-            uncertain: false,
-            created: created.or(known.as_ref().and_then(|known| known.created)),
-            seen,
-        };
-        if known.as_ref() != Some(&record) {
-            self.unwritten.push(Entry::Eni {
-                record: record.clone(),
-            });
-        }
-        let id = record.seen.id.clone();
-        self.enis.insert(id.clone(), record);
-        self.reindex(&id);
-    }
-
-    /// The mark after the last one given that no ENI has, so that connections of an ENI that went have time to end.
-    fn next_mark(&mut self) -> Option<EniMark> {
-        let taken: BTreeSet<EniMark> = self.enis.values().filter_map(|record| record.mark).collect();
-        let first = self.last_mark.map_or(EniMark::new(1), |last| Some(last.next()))?;
-        let candidates = std::iter::successors(Some(first), |mark| Some(mark.next()));
-        let free = candidates
-            .take(usize::from(EniMark::LAST.number()))
-            .find(|mark| !taken.contains(mark))?;
-        self.last_mark = Some(free);
-        self.unwritten.push(Entry::Mark { last: free });
-        Some(free)
-    }
-
-    fn note_detached(&mut self, eni: &EniId, attachment: &EniAttachmentId) {
-        self.change(eni, |record| {
-            if record
-                .seen
-                .attachment
-                .as_ref()
-                .is_some_and(|seen| seen.id == *attachment)
-            {
-                record.seen.attachment = None;
-            }
-        });
-    }
-
-    /// From now on nothing of the ENI is handed out, and it goes. One with pods stays, whatever was believed (4).
-    fn begin_removal(&mut self, eni: &EniId) {
-        if self.leases_on(eni) == AddressCount::ZERO {
-            self.change(eni, |record| record.removing = true);
-        }
-    }
-
-    fn forget_eni(&mut self, id: &EniId) {
-        if self.enis.remove(id).is_some() {
-            self.reindex(id);
-            self.unwritten.push(Entry::EniGone { id: id.clone() });
-        }
-        self.backoff.handle_success(&Subject::Eni(id.clone()));
-    }
-
-    fn end_intent(&mut self, intent: crate::id::IntentId) {
+    pub(super) fn end_intent(&mut self, intent: crate::id::IntentId) {
         if self.intents.remove(&intent).is_some() {
             self.unwritten.push(Entry::IntentEnded { id: intent });
         }
@@ -463,7 +281,7 @@ impl Ledger {
     }
 
     /// Nobody knows what the call did: the subject is read before anything else happens to it.
-    fn doubt(&mut self, action: &Action) {
+    pub(super) fn doubt(&mut self, action: &Action) {
         match action.subject() {
             Subject::Eni(eni) => self.change(&eni, |record| record.uncertain = true),
             Subject::Intent(_)
@@ -476,18 +294,5 @@ impl Ledger {
         }
         // Another attachment may sit where we wanted ours.
         self.read_all_wanted |= matches!(action, Action::AttachEni { .. });
-    }
-
-    fn change(&mut self, eni: &EniId, change: impl FnOnce(&mut EniRecord)) {
-        if let Some(record) = self.enis.get_mut(eni) {
-            let before = record.clone();
-            change(record);
-            if *record != before {
-                self.unwritten.push(Entry::Eni {
-                    record: record.clone(),
-                });
-                self.reindex(eni);
-            }
-        }
     }
 }

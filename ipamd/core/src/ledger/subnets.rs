@@ -5,7 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::address::{AddressCount, Ask, BlockKind};
-use crate::id::SubnetId;
+use super::Ledger;
+use super::outcome::Happening;
+use crate::action::{Action, Fault, Subject};
+use crate::id::{EniId, SubnetId};
 use crate::moment::Moment;
 use crate::policy::Policy;
 use crate::snapshot::SeenSubnet;
@@ -130,6 +133,87 @@ impl Subnets {
             Some(more) => drop(self.most.insert(key, more)),
             None => {}
         }
+    }
+}
+
+impl Ledger {
+    /// A subnet could not give what was asked for, and gave nothing: less is asked for at once, and when not even one
+    /// is to be had, the subnet is left alone for a while. The ENI has nothing to do with it.
+    pub(super) fn handle_scarcity(&mut self, action: &Action, fault: Fault, at: Happening) {
+        let asked = match action {
+            Action::CreateEni(new) => {
+                self.end_intent(new.intent);
+                Some((new.subnet.clone(), new.ask))
+            }
+            Action::Assign { eni, ask } => {
+                let record = self.enis.get(eni);
+                record.map(|record| (record.seen.subnet.clone(), *ask))
+            }
+            _ => None,
+        };
+        let Some((subnet, ask)) = asked else {
+            self.doubt(action);
+            return;
+        };
+        if !self.subnets.handle_scarcity(&subnet, ask) {
+            let subject = Subject::Subnet(subnet, ask.kind());
+            self.backoff.handle_failure(subject, fault, at.now, at.seed);
+        }
+    }
+
+    /// Notes what EC2 says of the zone's subnets. Those that still have nothing are left alone for longer.
+    pub(super) fn handle_subnets(&mut self, seen: Vec<SeenSubnet>, read_at: Moment, now: Moment) {
+        if let Some(mut node) = self.node.clone() {
+            let cidrs = seen.iter().map(|subnet| (subnet.id.clone(), subnet.cidr));
+            node.subnet_cidrs.extend(cidrs);
+            self.handle_node(node);
+        }
+        for (subnet, kind) in self.subnets.handle_read(seen, read_at) {
+            let subject = Subject::Subnet(subnet.clone(), kind);
+            let subject_name = subnet.to_string();
+            let fault = match kind {
+                BlockKind::Secondary => Fault::SubnetFull {
+                    subject: subject_name,
+                },
+                BlockKind::Prefix => Fault::Fragmented {
+                    subject: subject_name,
+                },
+            };
+            let seed = now.0.subsec_nanos().into();
+            if self.backoff.allows(&subject, now) {
+                self.backoff.handle_failure(subject, fault, now, seed);
+            }
+        }
+    }
+
+    /// Notes whether tags keep pods away from the subnets of our ENIs; a subnet that was not read keeps its state.
+    pub fn handle_policy(&mut self, policy: &Policy) {
+        let Some(primary) = self.node.as_ref().map(|node| node.subnet.clone()) else {
+            return;
+        };
+        let seen = self.subnets.seen().values();
+        let excluded = seen.map(|subnet| {
+            let verdict = admission(subnet, policy, &primary);
+            (
+                subnet.id.clone(),
+                policy.discovers_subnets && verdict == Admission::Excluded,
+            )
+        });
+        let excluded: BTreeMap<SubnetId, bool> = excluded.collect();
+        let ids: Vec<EniId> = self.enis.keys().cloned().collect();
+        for id in ids {
+            self.change(&id, |record| {
+                let verdict = excluded.get(&record.seen.subnet);
+                record.excluded = verdict.copied().unwrap_or(record.excluded);
+            });
+        }
+    }
+
+    /// A subnet gave what was asked for.
+    pub(super) fn handle_plenty(&mut self, subnet: &SubnetId, ask: Ask) {
+        self.subnets.handle_plenty(subnet, ask);
+        self.backoff
+            .handle_success(&Subject::Subnet(subnet.clone(), ask.kind()));
     }
 }
 

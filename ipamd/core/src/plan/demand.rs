@@ -6,11 +6,14 @@
 //! Blocks of the kind that the node does not get any more (it ran in the other mode before, or its subnet was
 //! fragmented) are *strays*: the pods on them count neither as use nor as held, and they go once nobody uses them.
 
+use std::time::Duration;
+
 use super::Situation;
 use crate::action::{Action, Fault, Subject};
 use crate::address::{AddressCount, Block, BlockKind, PrefixCount};
 use crate::id::SubnetId;
 use crate::instance::Limits;
+use crate::moment::Moment;
 use crate::ledger::subnets::{Admission, admission};
 use crate::ledger::{EniRecord, Ledger};
 use crate::policy::{Policy, WarmTarget};
@@ -119,7 +122,7 @@ impl Demand {
             waiting,
             wanted,
             wanted_enis,
-            held: held(ledger, supply),
+            held: held(situation, supply),
             capacity,
             strays: strays.free,
         }
@@ -253,14 +256,27 @@ impl Strays {
     }
 }
 
-/// Whether what an ENI brings is ours to count.
-pub(super) fn holds(record: &EniRecord) -> bool {
-    !record.removing && !record.excluded && record.seen.owner != Owner::Foreign
+/// A device usually shows within three seconds and within ten at most (EC2 documents); from then on others are got.
+pub(super) const DEVICE_LATE: Duration = Duration::from_secs(30);
+
+/// Whether an attached ENI has had no device for so long that its addresses are got elsewhere.
+pub(super) fn is_late(record: &EniRecord, now: Moment) -> bool {
+    let waited = |limit| record.attached.is_some_and(|at| now.since(at) >= limit);
+    record.served.is_empty() && !record.seen.blocks.is_empty() && waited(DEVICE_LATE)
 }
 
-fn held(ledger: &Ledger, supply: Supply) -> AddressCount {
-    let records = ledger.enis().values().filter(|record| holds(record));
-    let blocks = records.flat_map(|record| &record.seen.blocks);
+/// Whether what an ENI brings is ours to count.
+pub(super) fn holds(record: &EniRecord) -> bool {
+    !record.removing && !record.excluded && !record.vanished && record.seen.owner != Owner::Foreign
+}
+
+fn held(situation: &Situation<'_>, supply: Supply) -> AddressCount {
+    let ledger = situation.ledger;
+    let records = ledger
+        .enis()
+        .values()
+        .filter(|record| holds(record) && !is_late(record, situation.now));
+    let blocks = records.flat_map(|record| record.seen.blocks.difference(&record.lost));
     let there = blocks
         .filter(|block| supply.counts(**block))
         .map(|block| block.size());

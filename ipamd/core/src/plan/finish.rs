@@ -1,10 +1,12 @@
 //! Takes ENIs that are half-way to where they are going: attached, then tied to the instance; detached, then deleted.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::report::Line;
-use super::{Planner, grow};
+use super::{Planner, demand, grow};
 use crate::action::Action;
+use crate::address::AddressCount;
 use crate::ledger::{EniRecord, Ledger};
 use crate::snapshot::{Node, Owner};
 
@@ -18,7 +20,7 @@ pub(super) fn finish(planner: &mut Planner<'_>) {
         }
     }
     for record in ledger.enis().values() {
-        if !matches!(record.seen.owner, Owner::Ours(_)) || record.uncertain {
+        if !matches!(record.seen.owner, Owner::Ours(_)) || record.uncertain || record.vanished {
             continue;
         }
         if let Some(action) = next_step(record, node, &indexes) {
@@ -27,9 +29,32 @@ pub(super) fn finish(planner: &mut Planner<'_>) {
             }
             planner.act(action);
         } else if !record.removing && record.served.is_empty() && !record.seen.blocks.is_empty() {
-            planner.say(Line::AwaitsDevice {
-                eni: record.seen.id.clone(),
-            });
+            await_device(planner, record);
+        }
+    }
+}
+
+/// Minutes have been seen, and agents that wait 150 s and more; what has no device by then is given up.
+const DEVICE_LOST: Duration = Duration::from_secs(180);
+
+/// Waits for an ENI's device, and gives the ENI up when it does not come; one with pods is kept, they may come back.
+fn await_device(planner: &mut Planner<'_>, record: &EniRecord) {
+    let situation = planner.situation;
+    let eni = record.seen.id.clone();
+    let lost_at = record.attached.map(|at| at.after(DEVICE_LOST));
+    let is_lost = lost_at.is_some_and(|at| at <= situation.now);
+    let unused = situation.ledger.leases_on(&eni) == AddressCount::ZERO;
+    match &record.seen.attachment {
+        Some(attachment) if is_lost && unused => {
+            planner.say(Line::DeviceLost { eni: eni.clone() });
+            let attachment = attachment.id.clone();
+            planner.act(Action::DetachEni { eni, attachment });
+        }
+        Some(_) | None => {
+            planner.say(Line::AwaitsDevice { eni });
+            let late_at = record.attached.map(|at| at.after(demand::DEVICE_LATE));
+            let next = [late_at, lost_at].into_iter().flatten().filter(|at| *at > situation.now);
+            planner.wake(next.min());
         }
     }
 }

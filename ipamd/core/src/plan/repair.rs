@@ -24,6 +24,13 @@ pub(super) fn repair(planner: &mut Planner<'_>) {
     planner.wake(due.filter(|due| *due > situation.now));
     read_subnets(planner);
     for (id, record) in situation.ledger.enis() {
+        if record.vanished {
+            planner.say(Line::Vanished { eni: id.clone() });
+        }
+        if !record.lost.is_empty() {
+            let blocks = record.lost.clone();
+            planner.say(Line::Lost { eni: id.clone(), blocks });
+        }
         if record.uncertain && record.seen.owner != Owner::Foreign && !planner.is_busy(&Subject::Instance) {
             planner.say(Line::Uncertain { eni: id.clone() });
             planner.act(Action::ReadEni { eni: id.clone() });

@@ -1,10 +1,11 @@
 //! Why the plan is as it is, and why it is not more: typed lines that read as sentences.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::demand::Demand;
 use crate::action::Fault;
-use crate::address::AddressCount;
+use crate::address::{AddressCount, Block};
 use crate::id::EniId;
 use crate::moment::Moment;
 
@@ -47,6 +48,23 @@ pub enum Line {
     },
     /// An attached ENI whose device the kernel does not show yet.
     AwaitsDevice {
+        /// Which.
+        eni: EniId,
+    },
+    /// An attached ENI whose device did not come for so long that it is given up.
+    DeviceLost {
+        /// Which.
+        eni: EniId,
+    },
+    /// Pods have addresses that EC2 does not show on their ENI any more.
+    Lost {
+        /// The ENI.
+        eni: EniId,
+        /// The blocks.
+        blocks: BTreeSet<Block>,
+    },
+    /// EC2 does not show an ENI any more that pods have addresses of.
+    Vanished {
         /// Which.
         eni: EniId,
     },
@@ -115,6 +133,21 @@ impl fmt::Display for Line {
             Self::Busy { action } => write!(f, "Would {action}, but enough calls are under way."),
             Self::Uncertain { eni } => write!(f, "Nobody knows what the last call did to {eni}."),
             Self::AwaitsDevice { eni } => write!(f, "{eni} is attached and its device is not there yet."),
+            Self::DeviceLost { eni } => {
+                write!(f, "The device of {eni} did not come; it is given up and another takes its place.")
+            }
+            Self::Lost { eni, blocks } => {
+                let blocks: Vec<String> = blocks.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "Somebody took {} from {eni} while pods have it: restart those pods, or assign it again.",
+                    blocks.join(", ")
+                )
+            }
+            Self::Vanished { eni } => write!(
+                f,
+                "EC2 does not show {eni} any more, but pods have addresses of it: restart them."
+            ),
             Self::AwaitsRoom { addresses } => write!(
                 f,
                 "{addresses} more addresses are wanted and have room on ENIs that are busy or on their way."

@@ -1,0 +1,229 @@
+//! The ENIs on record: what EC2 last said of each, joined with what we did since and with what pods hold.
+//!
+//! Nothing with a pod on it is dropped because a read missed it; what EC2 really took away goes with the last pod.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::Ledger;
+use super::journal::Entry;
+use super::outcome::VISIBLE_AFTER;
+use crate::action::{Fault, Subject};
+use crate::address::{AddressCount, Block};
+use crate::id::{EniAttachmentId, EniId};
+use crate::moment::Moment;
+use crate::net::EniMark;
+use crate::net::eni::Place;
+use crate::snapshot::{Owner, SeenAttachment, SeenEni};
+
+/// An ENI of this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EniRecord {
+    /// As EC2 last described it, with what we did since.
+    pub seen: SeenEni,
+    /// Its number in the mark; none for the primary.
+    pub mark: Option<EniMark>,
+    /// It is being given back: nothing of it is handed out, and it goes as soon as EC2 lets it.
+    pub removing: bool,
+    /// Its subnet's tags keep pods away: nothing more of it is given out.
+    #[serde(default)]
+    pub excluded: bool,
+    /// EC2 does not show it any more, but pods have addresses of it: it goes with the last of them.
+    #[serde(default)]
+    pub vanished: bool,
+    /// Blocks with pods that EC2 does not show on it any more: they go with their pods.
+    #[serde(default)]
+    pub lost: BTreeSet<Block>,
+    /// Blocks that the kernel serves.
+    #[serde(skip)]
+    pub served: BTreeSet<Block>,
+    /// Nobody knows what the last call did: read it before anything else.
+    pub uncertain: bool,
+    /// When we created it, if this daemon did: EC2 may not show it to every reader yet.
+    #[serde(skip)]
+    pub created: Option<Moment>,
+    /// Since when this daemon knows it as attached.
+    #[serde(skip)]
+    pub attached: Option<Moment>,
+}
+
+impl EniRecord {
+    /// Whether pods may have addresses of it at all.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        !self.removing && self.seen.owner != Owner::Foreign && self.seen.attachment.is_some()
+    }
+
+    /// Whether pods may get addresses of it from now on: not while EC2 takes it away, not of a subnet that is excluded.
+    #[must_use]
+    pub fn gives(&self) -> bool {
+        let leaves = |attachment: &SeenAttachment| attachment.detaching;
+        self.serves() && !self.excluded && !self.vanished && !self.seen.attachment.as_ref().is_some_and(leaves)
+    }
+
+    /// Where it is attached.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        let attachment = self.seen.attachment.as_ref()?;
+        Some(Place {
+            device_index: attachment.device_index,
+            network_card: attachment.network_card,
+        })
+    }
+
+    /// The addresses that it brings, served or not.
+    #[must_use]
+    pub fn size(&self) -> AddressCount {
+        self.seen.blocks.iter().map(|block| block.size()).sum()
+    }
+}
+
+impl Ledger {
+    /// EC2 did not show an ENI. A fresh one may not be visible yet, and nothing with a pod on it is ever dropped
+    /// because a read missed it.
+    pub(super) fn handle_missing(&mut self, id: &EniId, now: Moment) {
+        let has_pods = self.leases_on(id).0 > 0;
+        match self.enis.get(id) {
+            Some(record) if self.is_fresh(id, now) && !record.removing => {
+                let subject = Subject::Eni(id.clone());
+                let fault = Fault::Gone { what: id.to_string() };
+                self.backoff
+                    .handle_failure(subject, fault, now, now.0.subsec_nanos().into());
+            }
+            Some(_) if has_pods => self.change(id, |record| {
+                record.uncertain = false;
+                record.vanished = true;
+            }),
+            Some(_) => self.forget_eni(id),
+            None => {}
+        }
+    }
+
+    /// Whether this daemon created the ENI a moment ago.
+    pub(super) fn is_fresh(&self, id: &EniId, now: Moment) -> bool {
+        let created = self.enis.get(id).and_then(|record| record.created);
+        created.is_some_and(|at| now.since(at) < VISIBLE_AFTER)
+    }
+
+    /// Takes an ENI on record as EC2 described it. Blocks with a pod on them stay, whatever a read missed.
+    /// One that is attached to another instance is no longer ours.
+    pub(super) fn insert_eni(&mut self, mut seen: SeenEni, created: Option<Moment>, now: Moment) {
+        let node = self.node.as_ref();
+        if let (Some(node), Some(attachment)) = (node, &seen.attachment)
+            && attachment.instance != node.instance
+        {
+            self.forget_eni(&seen.id);
+            return;
+        }
+        let known = self.enis.get(&seen.id).cloned();
+        let before = known.as_ref().map(|known| known.seen.blocks.clone()).unwrap_or_default();
+        let is_held = |block: &Block| block.addresses().any(|address| self.holders.contains_key(&address));
+        let lost: BTreeSet<Block> = before
+            .difference(&seen.blocks)
+            .filter(|block| is_held(block))
+            .copied()
+            .collect();
+        seen.blocks.extend(&lost);
+        let mark = match (&known, seen.owner) {
+            (Some(EniRecord { mark: Some(mark), .. }), _) => Some(*mark),
+            (_, Owner::Ours(_)) => self.next_mark(),
+            (_, Owner::Primary | Owner::Foreign) => None,
+        };
+        let record = EniRecord {
+            mark,
+            removing: known.as_ref().is_some_and(|known| known.removing),
+            excluded: known.as_ref().is_some_and(|known| known.excluded),
+            served: known
+                .as_ref()
+                .map(|known| known.served.intersection(&seen.blocks).copied().collect())
+                .unwrap_or_default(),
+            uncertain: false,
+            vanished: false,
+            lost,
+            attached: seen.attachment.as_ref().and(known.as_ref().and_then(|known| known.attached).or(Some(now))),
+            created: created.or(known.as_ref().and_then(|known| known.created)),
+            seen,
+        };
+        if known.as_ref() != Some(&record) {
+            self.unwritten.push(Entry::Eni {
+                record: record.clone(),
+            });
+        }
+        let id = record.seen.id.clone();
+        self.enis.insert(id.clone(), record);
+        self.reindex(&id);
+    }
+
+    /// The mark after the last one given that no ENI has, so that connections of an ENI that went have time to end.
+    fn next_mark(&mut self) -> Option<EniMark> {
+        let taken: BTreeSet<EniMark> = self.enis.values().filter_map(|record| record.mark).collect();
+        let first = self.last_mark.map_or(EniMark::new(1), |last| Some(last.next()))?;
+        let candidates = std::iter::successors(Some(first), |mark| Some(mark.next()));
+        let free = candidates
+            .take(usize::from(EniMark::LAST.number()))
+            .find(|mark| !taken.contains(mark))?;
+        self.last_mark = Some(free);
+        self.unwritten.push(Entry::Mark { last: free });
+        Some(free)
+    }
+
+    pub(super) fn note_detached(&mut self, eni: &EniId, attachment: &EniAttachmentId) {
+        self.change(eni, |record| {
+            if record
+                .seen
+                .attachment
+                .as_ref()
+                .is_some_and(|seen| seen.id == *attachment)
+            {
+                record.seen.attachment = None;
+                record.attached = None;
+            }
+        });
+    }
+
+    /// From now on nothing of the ENI is handed out, and it goes. One with pods stays, whatever was believed (4).
+    pub(super) fn begin_removal(&mut self, eni: &EniId) {
+        if self.leases_on(eni) == AddressCount::ZERO {
+            self.change(eni, |record| record.removing = true);
+        }
+    }
+
+    pub(super) fn forget_eni(&mut self, id: &EniId) {
+        if self.enis.remove(id).is_some() {
+            self.reindex(id);
+            self.unwritten.push(Entry::EniGone { id: id.clone() });
+        }
+        self.backoff.handle_success(&Subject::Eni(id.clone()));
+    }
+
+    pub(super) fn change(&mut self, eni: &EniId, change: impl FnOnce(&mut EniRecord)) {
+        if let Some(record) = self.enis.get_mut(eni) {
+            let before = record.clone();
+            change(record);
+            if *record != before {
+                self.unwritten.push(Entry::Eni {
+                    record: record.clone(),
+                });
+                self.reindex(eni);
+            }
+        }
+    }
+
+    /// What was kept only for the pods on it goes with the last of them.
+    pub(super) fn bury(&mut self, eni: &EniId) {
+        let Some(record) = self.enis.get(eni) else { return };
+        if record.vanished && self.leases_on(eni) == AddressCount::ZERO {
+            self.forget_eni(eni);
+        } else if !record.lost.is_empty() {
+            let holders = &self.holders;
+            let is_held = |block: &Block| block.addresses().any(|address| holders.contains_key(&address));
+            let over: BTreeSet<Block> = record.lost.iter().filter(|block| !is_held(block)).copied().collect();
+            self.change(eni, |record| {
+                record.lost.retain(|block| !over.contains(block));
+                record.seen.blocks.retain(|block| !over.contains(block));
+                record.served.retain(|block| !over.contains(block));
+            });
+        }
+    }
+}
