@@ -24,6 +24,6 @@ pub(crate) async fn execute(ec2: &Ec2, action: &Action, now: Moment) -> Result<E
             let seen = ec2.read_subnets(vpc, zone).await;
             seen.map(|seen| Effect::Subnets(seen, now))
         }
-        Action::ReadAll { .. } => ec2.read_all(now).await.map(Effect::ReadAll),
+        Action::ReadAll { scope, .. } => ec2.read_all(*scope, now).await.map(Effect::ReadAll),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::address::{Ask, Block, BlockKind};
 use crate::id::{EniAttachmentId, EniId, InstanceId, IntentId, SecurityGroupId, SubnetId, VpcId};
 use crate::moment::Moment;
-use crate::snapshot::{SeenEni, SeenSubnet, Snapshot};
+use crate::snapshot::{Scope, SeenEni, SeenSubnet, Snapshot};
 
 /// One call to EC2.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,10 +68,12 @@ pub enum Action {
         /// In which zone, by name.
         zone: String,
     },
-    /// DescribeNetworkInterfaces of everything on the instance, and of everything with our instance tag.
+    /// DescribeNetworkInterfaces of everything on the instance, one call, or two with what carries our tag elsewhere.
     ReadAll {
         /// Whose.
         instance: InstanceId,
+        /// How far to look.
+        scope: Scope,
     },
 }
 
@@ -165,7 +167,10 @@ impl fmt::Display for Action {
             Self::DeleteEni { eni } => write!(f, "delete {eni}"),
             Self::ReadEni { eni } => write!(f, "read {eni}"),
             Self::ReadSubnets { zone, .. } => write!(f, "read the subnets of {zone}"),
-            Self::ReadAll { .. } => f.write_str("read every ENI of the instance"),
+            Self::ReadAll { scope, .. } => match scope {
+                Scope::Attached => f.write_str("read every ENI on the instance"),
+                Scope::Everything => f.write_str("read every ENI of the instance, attached or not"),
+            },
         }
     }
 }

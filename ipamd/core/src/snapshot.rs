@@ -39,12 +39,23 @@ pub struct Node {
     pub subnet_cidrs: BTreeMap<SubnetId, Ipv4Net>,
 }
 
+/// How far a look at the instance's ENIs goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// What is attached to the instance.
+    Attached,
+    /// That, and what carries the instance's tag wherever it is.
+    Everything,
+}
+
 /// What EC2 said of the instance's ENIs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// When the answer came.
     pub at: Moment,
-    /// Every ENI attached to the instance, and every ENI of our intents wherever it is.
+    /// How far was looked: what it does not cover is not missing.
+    pub scope: Scope,
+    /// Every ENI that was found.
     pub enis: BTreeMap<EniId, SeenEni>,
 }
 

@@ -21,7 +21,7 @@ use ipamd_core::action::{Fault, NewEni};
 use ipamd_core::address::{Ask, Block, BlockKind};
 use ipamd_core::id::{EniAttachmentId, EniId, InstanceId, VpcId};
 use ipamd_core::moment::Moment;
-use ipamd_core::snapshot::{SeenEni, SeenSubnet, Snapshot};
+use ipamd_core::snapshot::{Scope, SeenEni, SeenSubnet, Snapshot};
 use ipamd_core::tag;
 
 use convert::{number, see, see_subnet};
@@ -242,11 +242,11 @@ impl Ec2 {
             .transpose()
     }
 
-    /// Reads everything on the instance, and everything that carries its tag wherever it is.
+    /// Reads everything on the instance, and where the scope says so everything that carries its tag wherever it is.
     ///
     /// # Errors
     /// What to do about it.
-    pub async fn read_all(&self, at: Moment) -> Result<Snapshot, Fault> {
+    pub async fn read_all(&self, scope: Scope, at: Moment) -> Result<Snapshot, Fault> {
         let instance = self.instance.as_str();
         let attached = Filter::builder()
             .name("attachment.instance-id")
@@ -257,7 +257,8 @@ impl Ec2 {
             .values(instance)
             .build();
         let mut enis = BTreeMap::new();
-        for filter in [attached, tagged] {
+        let tagged = (scope == Scope::Everything).then_some(tagged);
+        for filter in std::iter::once(attached).chain(tagged) {
             for found in self.describe(filter).await? {
                 let eni = see(&found, &self.instance).ok_or_else(|| unreadable(&found))?;
                 let elsewhere = eni
@@ -269,7 +270,7 @@ impl Ec2 {
                 }
             }
         }
-        Ok(Snapshot { at, enis })
+        Ok(Snapshot { at, scope, enis })
     }
 
     /// Reads the subnets of a zone, as of `at`.

@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::journal::Entry;
-use super::{Intent, Ledger};
+use super::{EniRecord, Intent, Ledger};
 use crate::action::{Action, Effect, Fault, Subject};
 use crate::address::Block;
 use crate::id::EniId;
 use crate::moment::Moment;
 use crate::net::eni::Wanted;
-use crate::snapshot::{Node, Owner, SeenAttachment, Snapshot};
+use crate::snapshot::{Node, Owner, Scope, SeenAttachment, Snapshot};
 
 /// How long a describe may show an ENI as it was before a call, or not at all: EC2 is eventually consistent. Assumed.
 pub(super) const VISIBLE_AFTER: Duration = Duration::from_secs(60);
@@ -248,13 +248,14 @@ impl Ledger {
 
     fn handle_snapshot(&mut self, snapshot: Snapshot, now: Moment) {
         self.read_all_at = Some(snapshot.at);
-        self.read_all_wanted = false;
-        let missing: Vec<EniId> = self
-            .enis
-            .keys()
-            .filter(|id| !snapshot.enis.contains_key(id) && !self.knows_better(id, snapshot.at))
-            .cloned()
-            .collect();
+        self.read_all_wanted &= snapshot.scope == Scope::Attached;
+        let covered =
+            |record: &EniRecord| snapshot.scope == Scope::Everything || record.seen.attachment.is_some();
+        let missing = self.enis.iter().filter(|(id, record)| {
+            let shown = snapshot.enis.contains_key(id);
+            !shown && covered(record) && !self.knows_better(id, snapshot.at)
+        });
+        let missing: Vec<EniId> = missing.map(|(id, _)| id.clone()).collect();
         for (id, seen) in snapshot.enis {
             if self.knows_better(&id, snapshot.at) || self.in_flight.contains_key(&Subject::Eni(id)) {
                 continue;
@@ -267,8 +268,12 @@ impl Ledger {
             }
         }
         for id in missing {
-            if !self.in_flight.contains_key(&Subject::Eni(id.clone())) {
-                self.handle_missing(&id, now);
+            let busy = self.in_flight.contains_key(&Subject::Eni(id.clone()));
+            match snapshot.scope {
+                Scope::Everything if !busy => self.handle_missing(&id, now),
+                // It may only be detached.
+                Scope::Attached => self.change(&id, |record| record.uncertain = true),
+                Scope::Everything => {}
             }
         }
     }

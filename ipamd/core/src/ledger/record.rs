@@ -59,7 +59,10 @@ impl EniRecord {
     #[must_use]
     pub fn gives(&self) -> bool {
         let leaves = |attachment: &SeenAttachment| attachment.detaching;
-        self.serves() && !self.excluded && !self.vanished && !self.seen.attachment.as_ref().is_some_and(leaves)
+        self.serves()
+            && !self.excluded
+            && !self.vanished
+            && !self.seen.attachment.as_ref().is_some_and(leaves)
     }
 
     /// Where it is attached.
@@ -117,8 +120,15 @@ impl Ledger {
             return;
         }
         let known = self.enis.get(&seen.id).cloned();
-        let before = known.as_ref().map(|known| known.seen.blocks.clone()).unwrap_or_default();
-        let is_held = |block: &Block| block.addresses().any(|address| self.holders.contains_key(&address));
+        let before = known
+            .as_ref()
+            .map(|known| known.seen.blocks.clone())
+            .unwrap_or_default();
+        let is_held = |block: &Block| {
+            block
+                .addresses()
+                .any(|address| self.holders.contains_key(&address))
+        };
         let lost: BTreeSet<Block> = before
             .difference(&seen.blocks)
             .filter(|block| is_held(block))
@@ -141,7 +151,10 @@ impl Ledger {
             uncertain: false,
             vanished: false,
             lost,
-            attached: seen.attachment.as_ref().and(known.as_ref().and_then(|known| known.attached).or(Some(now))),
+            attached: seen
+                .attachment
+                .as_ref()
+                .and(known.as_ref().and_then(|known| known.attached).or(Some(now))),
             created: created.or(known.as_ref().and_then(|known| known.created)),
             seen,
         };
@@ -218,7 +231,12 @@ impl Ledger {
         } else if !record.lost.is_empty() {
             let holders = &self.holders;
             let is_held = |block: &Block| block.addresses().any(|address| holders.contains_key(&address));
-            let over: BTreeSet<Block> = record.lost.iter().filter(|block| !is_held(block)).copied().collect();
+            let over: BTreeSet<Block> = record
+                .lost
+                .iter()
+                .filter(|block| !is_held(block))
+                .copied()
+                .collect();
             self.change(eni, |record| {
                 record.lost.retain(|block| !over.contains(block));
                 record.seen.blocks.retain(|block| !over.contains(block));

@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::address::{AddressCount, Ask, BlockKind};
 use super::Ledger;
 use super::outcome::Happening;
 use crate::action::{Action, Fault, Subject};
+use crate::address::{AddressCount, Ask, BlockKind};
 use crate::id::{EniId, SubnetId};
 use crate::moment::Moment;
 use crate::policy::Policy;

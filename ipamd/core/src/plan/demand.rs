@@ -13,9 +13,9 @@ use crate::action::{Action, Fault, Subject};
 use crate::address::{AddressCount, Block, BlockKind, PrefixCount};
 use crate::id::SubnetId;
 use crate::instance::Limits;
-use crate::moment::Moment;
 use crate::ledger::subnets::{Admission, admission};
 use crate::ledger::{EniRecord, Ledger};
+use crate::moment::Moment;
 use crate::policy::{Policy, WarmTarget};
 use crate::snapshot::{Owner, SeenSubnet};
 

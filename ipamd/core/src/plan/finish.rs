@@ -53,7 +53,10 @@ fn await_device(planner: &mut Planner<'_>, record: &EniRecord) {
         Some(_) | None => {
             planner.say(Line::AwaitsDevice { eni });
             let late_at = record.attached.map(|at| at.after(demand::DEVICE_LATE));
-            let next = [late_at, lost_at].into_iter().flatten().filter(|at| *at > situation.now);
+            let next = [late_at, lost_at]
+                .into_iter()
+                .flatten()
+                .filter(|at| *at > situation.now);
             planner.wake(next.min());
         }
     }

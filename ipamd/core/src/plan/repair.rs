@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::Planner;
 use super::report::Line;
 use crate::action::{Action, Subject};
-use crate::snapshot::Owner;
+use crate::snapshot::{Owner, Scope};
 
-/// A steady node reads everything once an hour, to notice what others did out of band.
+/// A steady node reads what is attached once an hour, to notice what others did out of band.
 const READ_ALL_EVERY: Duration = Duration::from_secs(3600);
 
 pub(super) fn repair(planner: &mut Planner<'_>) {
@@ -16,9 +16,16 @@ pub(super) fn repair(planner: &mut Planner<'_>) {
         return;
     };
     let due = situation.ledger.read_all_at().map(|at| at.after(READ_ALL_EVERY));
-    if situation.ledger.read_all_wanted() || due.is_none_or(|due| due <= situation.now) {
+    let first_or_lost = situation.ledger.read_all_wanted() || due.is_none();
+    let unfinished = !situation.ledger.intents().is_empty();
+    if first_or_lost || due.is_some_and(|due| due <= situation.now) {
         planner.act(Action::ReadAll {
             instance: node.instance.clone(),
+            scope: if first_or_lost {
+                Scope::Everything
+            } else {
+                Scope::Attached
+            },
         });
     }
     planner.wake(due.filter(|due| *due > situation.now));
@@ -29,7 +36,10 @@ pub(super) fn repair(planner: &mut Planner<'_>) {
         }
         if !record.lost.is_empty() {
             let blocks = record.lost.clone();
-            planner.say(Line::Lost { eni: id.clone(), blocks });
+            planner.say(Line::Lost {
+                eni: id.clone(),
+                blocks,
+            });
         }
         if record.uncertain && record.seen.owner != Owner::Foreign && !planner.is_busy(&Subject::Instance) {
             planner.say(Line::Uncertain { eni: id.clone() });

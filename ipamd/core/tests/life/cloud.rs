@@ -8,7 +8,7 @@ use ipamd_core::address::{AddressCount, Block, Mac};
 use ipamd_core::id::{EniId, IntentId};
 use ipamd_core::instance::Limits;
 use ipamd_core::moment::Moment;
-use ipamd_core::snapshot::{Owner, SeenAttachment, SeenEni, Snapshot};
+use ipamd_core::snapshot::{Owner, Scope, SeenAttachment, SeenEni, Snapshot};
 
 use crate::instance;
 
@@ -121,9 +121,16 @@ impl Cloud {
             }
             Action::ReadSubnets { .. } => Ok(Effect::Subnets(Vec::new(), now)),
             Action::ReadEni { eni } => Ok(Effect::Read(self.enis.get(eni).cloned())),
-            Action::ReadAll { .. } => Ok(Effect::ReadAll(Snapshot {
+            Action::ReadAll { scope, .. } => Ok(Effect::ReadAll(Snapshot {
                 at: now,
-                enis: self.enis.clone(),
+                scope: *scope,
+                enis: match scope {
+                    Scope::Everything => self.enis.clone(),
+                    Scope::Attached => {
+                        let attached = self.enis.iter().filter(|(_, eni)| eni.attachment.is_some());
+                        attached.map(|(id, eni)| (id.clone(), eni.clone())).collect()
+                    }
+                },
             })),
         }
     }

@@ -10,7 +10,7 @@ use ipamd_core::ledger::journal::{Present, decode, encode};
 use ipamd_core::ledger::{Added, Ledger};
 use ipamd_core::policy::{AddressTarget, WarmTarget};
 
-use ipamd_core::snapshot::SeenAttachment;
+use ipamd_core::snapshot::{Scope, SeenAttachment};
 
 use crate::{BOOT, COOLDOWN, Call, Life, Step, instance, node, request};
 
@@ -133,7 +133,13 @@ fn under_way(life: &mut Life, action: Action) -> (Action, Result<Effect, Fault>)
 fn a_read_that_began_before_a_change_does_not_undo_it() {
     let mut life = holding(2);
     let given_up = *life.cloud.enis[&primary()].blocks.first().unwrap();
-    let read = under_way(&mut life, Action::ReadAll { instance: instance() });
+    let read = under_way(
+        &mut life,
+        Action::ReadAll {
+            instance: instance(),
+            scope: Scope::Everything,
+        },
+    );
     let changes = [
         Action::Unassign {
             eni: primary(),
@@ -168,7 +174,13 @@ fn a_read_soon_after_a_change_may_still_show_what_was_before() {
     life.hear(&change.0, change.1);
     life.step(Step::Wait(2));
     let after = std::mem::replace(&mut life.cloud.enis, before);
-    let read = under_way(&mut life, Action::ReadAll { instance: instance() });
+    let read = under_way(
+        &mut life,
+        Action::ReadAll {
+            instance: instance(),
+            scope: Scope::Everything,
+        },
+    );
     life.cloud.enis = after;
     life.hear(&read.0, read.1);
     assert_eq!(life.ledger.enis()[&primary()].seen.blocks.len(), 1);
