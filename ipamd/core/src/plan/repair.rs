@@ -21,7 +21,7 @@ pub(super) fn repair(planner: &mut Planner<'_>) {
     if first_or_lost || due.is_some_and(|due| due <= situation.now) {
         planner.act(Action::ReadAll {
             instance: node.instance.clone(),
-            scope: if first_or_lost {
+            scope: if first_or_lost || unfinished {
                 Scope::Everything
             } else {
                 Scope::Attached
