@@ -5,6 +5,7 @@
 //! run again.
 
 mod clock;
+mod forget;
 mod mend;
 mod message;
 mod record;
@@ -147,6 +148,8 @@ struct Daemon<'a> {
     /// What STATUS and a restarted daemon know of each other.
     absence: Absence,
     terminating: bool,
+    /// Whether the kernel is being told to forget connections.
+    forgetting: bool,
 }
 
 impl<'a> Daemon<'a> {
@@ -181,6 +184,7 @@ impl<'a> Daemon<'a> {
             has_served: false,
             absence: Absence::default(),
             terminating: false,
+            forgetting: false,
         }
     }
 
@@ -215,6 +219,7 @@ impl<'a> Daemon<'a> {
         }
         let now = clock::now();
         self.ledger.handle_time(now);
+        self.forget_connections(now);
         self.drop_those_who_left();
         self.slow_pass(now).await;
         self.make_kernel(now).await;
@@ -251,6 +256,7 @@ impl<'a> Daemon<'a> {
             Message::CallerGone => {}
             Message::Node(node) => self.meet(*node).await,
             Message::Outcome { action, outcome } => self.handle_outcome(&action, outcome),
+            Message::Forgotten(addresses) => self.handle_forgotten(&addresses),
             Message::KernelChanged(changed) => self.handle_kernel_change(changed),
             Message::Terminate => self.terminating = true,
         }

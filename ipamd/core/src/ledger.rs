@@ -308,6 +308,16 @@ impl Ledger {
         Some(lease)
     }
 
+    /// Takes the addresses whose connections the kernel is to forget now; [`Self::handle_forgotten`] says that it has.
+    pub fn take_settled(&mut self, now: Moment) -> BTreeSet<Ipv4Addr> {
+        self.cooldown.take_settled(now)
+    }
+
+    /// Notes that the connections of these addresses are forgotten.
+    pub fn handle_forgotten(&mut self, addresses: &BTreeSet<Ipv4Addr>) {
+        self.cooldown.handle_forgotten(addresses);
+    }
+
     /// What must be on disk before anybody is told of the changes since the last call (7).
     pub fn take_entries(&mut self) -> Vec<Entry> {
         std::mem::take(&mut self.unwritten)

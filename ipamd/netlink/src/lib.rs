@@ -2,6 +2,7 @@
 //!
 //! - [`Routing`] speaks rtnetlink in one network namespace: links, addresses, routes, rules, neighbours.
 //! - [`nft`] builds and commits atomic nftables transactions and reads back what the kernel holds.
+//! - [`conntrack`] forgets the connections of an address.
 //! - [`netns`] opens namespaces and enters one for the time of a closure.
 //! - [`events`] says what kind of thing changed.
 //!
@@ -12,6 +13,7 @@
 //! Left out on purpose: what should be in the kernel and why (callers decide), traffic control, bridges, VLANs, and
 //! every attribute that nobody here reads or writes.
 
+pub mod conntrack;
 mod error;
 pub mod events;
 mod mac;

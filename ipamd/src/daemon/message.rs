@@ -1,6 +1,7 @@
 //! What the daemon's one task is told, and how it refuses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipamd_core::action::{Action, Effect, Fault};
@@ -76,6 +77,8 @@ pub(crate) enum Message {
         action: Action,
         outcome: Result<Effect, Fault>,
     },
+    /// The kernel forgot the connections of these addresses.
+    Forgotten(BTreeSet<Ipv4Addr>),
     /// The node's network changed.
     KernelChanged(Changed),
     /// The termination signal.

@@ -334,6 +334,8 @@ impl Life {
 
     /// The kernel serves what is attached; those that wait are served.
     fn kernel(&mut self) {
+        let settled = self.ledger.take_settled(self.now);
+        self.ledger.handle_forgotten(&settled);
         self.ledger.handle_time(self.now);
         if let Some(wanted) = self.ledger.wanted(&self.policy) {
             self.ledger.handle_served(&wanted);

@@ -53,8 +53,10 @@ fn after_a_reboot_all_pods_are_gone_and_their_addresses_rest() {
         at: life.stamp(),
         cooldown: COOLDOWN,
     };
-    let ledger = Ledger::restore(life.journal.clone(), &present);
+    let mut ledger = Ledger::restore(life.journal.clone(), &present);
     assert!(ledger.leases().is_empty());
+    let settled = ledger.take_settled(life.now.after(COOLDOWN));
+    ledger.handle_forgotten(&settled);
     assert!(!ledger.is_free(address, life.now) && ledger.is_free(address, life.now.after(COOLDOWN)));
 }
 
@@ -275,7 +277,8 @@ fn requests_of_one_attachment_are_answered_together() {
     });
     life.ledger.release(&request(0).key, &life.policy, life.stamp());
     life.now = life.now.after(life.policy.cooldown);
-    life.ledger.handle_time(life.now);
+    let settled = life.ledger.take_settled(life.now);
+    life.ledger.handle_forgotten(&settled);
     let served = life.ledger.serve(&life.policy, life.now);
     let outcomes: BTreeMap<_, _> = served.into_iter().collect();
     let Some(Ok(Added::Given(lease))) = outcomes.get(&tickets[0]) else {

@@ -1,6 +1,8 @@
 //! The crate against the running kernel, each test in a network namespace of its own.
 
 #[cfg(test)]
+mod conntrack;
+#[cfg(test)]
 mod events;
 #[cfg(test)]
 mod fabric_table;
