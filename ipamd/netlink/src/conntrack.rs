@@ -116,6 +116,22 @@ impl Conntrack {
     /// # Errors
     /// When the kernel refuses; some flows may be gone by then.
     pub fn forget(&mut self, addresses: &BTreeSet<Ipv4Addr>) -> Result<usize, Error> {
+        let flows = self.flows(addresses)?;
+        for some in flows.chunks(DELETIONS_AT_ONCE) {
+            self.delete(some)?;
+        }
+        Ok(flows.len())
+    }
+
+    /// How many flows one of the addresses began or answers.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn count(&mut self, addresses: &BTreeSet<Ipv4Addr>) -> Result<usize, Error> {
+        Ok(self.flows(addresses)?.len())
+    }
+
+    fn flows(&mut self, addresses: &BTreeSet<Ipv4Addr>) -> Result<Vec<Flow>, Error> {
         let mut flows = Vec::new();
         if addresses.len() > NARROWED {
             flows = self.list(addresses, None)?;
@@ -127,10 +143,7 @@ impl Conntrack {
                 }
             }
         }
-        for some in flows.chunks(DELETIONS_AT_ONCE) {
-            self.delete(some)?;
-        }
-        Ok(flows.len())
+        Ok(flows)
     }
 
     fn list(

@@ -64,6 +64,8 @@ pub struct Wishes {
     pub daemons: bool,
     /// The instance type of both nodes.
     pub instance_type: &'static str,
+    /// The CIDR of the first node's subnet, inside 10.0.0.0/20.
+    pub subnet: &'static str,
     /// Whether a container runtime can run on both nodes.
     pub runtime: bool,
 }
@@ -77,6 +79,7 @@ impl Default for Wishes {
             ec2: Pace::Brisk,
             daemons: true,
             instance_type: "t3.medium",
+            subnet: "10.0.0.0/20",
             runtime: false,
         }
     }
@@ -137,7 +140,7 @@ impl Site {
             ec2: wishes.ec2,
             security_groups: Vec::new(),
             subnets: vec![
-                subnet("a", "10.0.0.0/20", "us-east-1a")?,
+                subnet("a", wishes.subnet, "us-east-1a")?,
                 subnet("b", "10.0.16.0/20", "us-east-1b")?,
             ],
             nodes: vec![node("n1", "a"), node("n2", "b")],

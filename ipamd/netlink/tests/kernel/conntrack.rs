@@ -44,6 +44,7 @@ in_namespace! {
         exchange(2, 3);
         exchange(3, 4);
         exchange(5, 6);
+        assert_eq!(conntrack.count(&[address(3)].into()).unwrap(), 2);
         assert_eq!(conntrack.forget(&[address(3)].into()).unwrap(), 2);
         assert_eq!(conntrack.forget(&[address(3)].into()).unwrap(), 0);
         assert_eq!(conntrack.forget(&[address(6), address(2)].into()).unwrap(), 1);
