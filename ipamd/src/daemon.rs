@@ -34,6 +34,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::kernel::Kernel;
+use crate::kernel::keeper::Keeper;
 use crate::server::Health;
 use crate::store::Store;
 use crate::{execute, imds, kernel, server, store};
@@ -96,6 +97,7 @@ pub async fn run(config: &Config) -> Result<(), Error> {
     if !hostnet::sysctl::forwards_ipv4()? {
         tracing::error!("net.ipv4.ip_forward is 0: pods cannot be reached; set it to 1 on the node");
     }
+    let kernel = Keeper::start(kernel, &config.policy, messages.clone());
     let mut daemon = Daemon::new(config, store, kernel, health, messages.clone());
     daemon.restore(entries, &present).await?;
     failpoint::reach(Step::Restored);
@@ -126,7 +128,7 @@ struct Daemon<'a> {
     config: &'a Config,
     ledger: Ledger,
     store: Store,
-    kernel: Kernel,
+    kernel: Keeper,
     health: Health,
     messages: mpsc::Sender<Message>,
     ec2: Option<Ec2>,
@@ -153,7 +155,7 @@ impl<'a> Daemon<'a> {
     fn new(
         config: &'a Config,
         store: Store,
-        kernel: Kernel,
+        kernel: Keeper,
         health: Health,
         messages: mpsc::Sender<Message>,
     ) -> Self {
@@ -216,8 +218,8 @@ impl<'a> Daemon<'a> {
         let now = clock::now();
         self.ledger.handle_time(now);
         self.drop_those_who_left();
-        self.slow_pass(now).await;
-        self.make_kernel(now).await;
+        self.slow_pass(now);
+        self.make_kernel(now);
         self.serve(now);
         self.record();
         self.plan(now);
@@ -226,7 +228,8 @@ impl<'a> Daemon<'a> {
     }
 
     fn until_deadline(&self) -> Duration {
-        let due = [self.kernel_due, self.wake_at, Some(self.slow_due)]
+        let kernel_due = self.kernel_due.filter(|_| self.kernel.is_free());
+        let due = [kernel_due, self.wake_at, Some(self.slow_due)]
             .into_iter()
             .flatten()
             .min();
@@ -242,9 +245,9 @@ impl<'a> Daemon<'a> {
                 tracing::info!(attachment = %key, known = lease.is_some(), "released");
                 self.answers.push(Answer::Del(reply, lease.map(Box::new)));
             }
-            // Nobody waits for these answers any more if sending fails.
-            Message::Check { key, reply } => drop(reply.send(self.check(&key).await)),
+            Message::Check { key, reply } => self.check(&key, reply),
             Message::Gc { known, reply } => self.handle_gc(&known, reply),
+            // Nobody waits for these answers any more if sending fails.
             Message::Status { reply } => drop(reply.send(self.status(clock::now()))),
             Message::Facts { reply } => drop(reply.send(self.facts())),
             Message::Explain { reply } => drop(reply.send(self.explain())),
@@ -252,6 +255,8 @@ impl<'a> Daemon<'a> {
             Message::Node(node) => self.meet(*node).await,
             Message::Outcome { action, outcome } => self.handle_outcome(&action, outcome),
             Message::KernelChanged(changed) => self.handle_kernel_change(changed),
+            Message::KernelSeen { reply } => drop(reply.send(self.wish())),
+            Message::KernelMade(pass) => self.handle_kernel_made(pass),
             Message::Terminate => self.terminating = true,
         }
     }

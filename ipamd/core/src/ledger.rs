@@ -40,6 +40,8 @@ pub struct Ledger {
     enis: BTreeMap<EniId, EniRecord>,
     intents: BTreeMap<IntentId, Intent>,
     leases: BTreeMap<AttachmentKey, Lease>,
+    /// How many leases each ENI has; asked for many times a turn.
+    pods_on: BTreeMap<EniId, u32>,
     holders: BTreeMap<Ipv4Addr, AttachmentKey>,
     /// When this daemon gave a lease; one from the journal is older than any list of a runtime.
     given: BTreeMap<AttachmentKey, Moment>,
@@ -253,8 +255,7 @@ impl Ledger {
     /// Leases on an ENI.
     #[must_use]
     pub fn leases_on(&self, eni: &EniId) -> AddressCount {
-        let count = self.leases.values().filter(|lease| lease.eni == *eni).count();
-        AddressCount(u32::try_from(count).unwrap_or(u32::MAX))
+        AddressCount(self.pods_on.get(eni).copied().unwrap_or_default())
     }
 
     /// Whether an address can be given now.
@@ -321,7 +322,7 @@ impl Ledger {
     /// Takes an attachment's address back and lets it rest. What was not held is not an error: deleting is persistent.
     pub fn release(&mut self, key: &AttachmentKey, policy: &Policy, at: Stamp) -> Option<Lease> {
         self.waiting.forget(key);
-        let lease = self.leases.remove(key)?;
+        let lease = self.remove_lease(key)?;
         self.given.remove(key);
         let address = lease.wiring.address;
         self.holders.remove(&address);
@@ -413,7 +414,23 @@ impl Ledger {
     fn insert_lease(&mut self, key: AttachmentKey, lease: Lease) {
         self.cooldown.remove(lease.wiring.address);
         self.holders.insert(lease.wiring.address, key.clone());
-        self.leases.insert(key, lease);
+        *self.pods_on.entry(lease.eni.clone()).or_default() += 1;
+        if let Some(before) = self.leases.insert(key, lease) {
+            self.count_off(&before.eni);
+        }
+    }
+
+    fn remove_lease(&mut self, key: &AttachmentKey) -> Option<Lease> {
+        let lease = self.leases.remove(key)?;
+        self.count_off(&lease.eni);
+        Some(lease)
+    }
+
+    fn count_off(&mut self, eni: &EniId) {
+        if let Some(pods) = self.pods_on.get_mut(eni) {
+            *pods = pods.saturating_sub(1);
+        }
+        self.pods_on.retain(|_, pods| *pods > 0);
     }
 
     /// Addresses that can be given now, best first: the ENI with the most pods, so that others can empty; among equals

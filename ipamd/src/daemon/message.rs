@@ -13,6 +13,9 @@ use ipamd_core::snapshot::Node;
 use netlink::events::Changed;
 use tokio::sync::oneshot;
 
+use crate::kernel::Pass;
+use crate::kernel::keeper::Wish;
+
 /// Answers an ADD.
 pub(crate) type AddReply = oneshot::Sender<Result<Lease, Refusal>>;
 /// Answers a DEL with what was on record.
@@ -78,6 +81,10 @@ pub(crate) enum Message {
     },
     /// The node's network changed.
     KernelChanged(Changed),
+    /// The node's network was looked at: what should it be like now? Nothing, until the node is known.
+    KernelSeen { reply: oneshot::Sender<Option<Wish>> },
+    /// It was made so.
+    KernelMade(Result<Pass, hostnet::Error>),
     /// The termination signal.
     Terminate,
 }

@@ -211,7 +211,7 @@ impl Ledger {
             Entry::Mark { last } => self.last_mark = Some(last),
             Entry::Leased { key, lease } => self.insert_lease(key, lease),
             Entry::Released { key, address, at } => {
-                self.leases.remove(&key);
+                self.remove_lease(&key);
                 self.holders.remove(&address);
                 self.rest(address, at, same_boot, present);
             }
