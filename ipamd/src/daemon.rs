@@ -24,6 +24,7 @@ use ipamd_core::ledger::outcome::Happening;
 use ipamd_core::ledger::waiting::Ticket;
 use ipamd_core::ledger::{AddRequest, Added, Ledger};
 use ipamd_core::moment::Moment;
+use ipamd_core::net::notice::Sieve;
 use ipamd_core::plan::report::Report;
 use ipamd_core::plan::{Situation, capacity, plan};
 use ipamd_core::snapshot::Node;
@@ -102,7 +103,8 @@ pub async fn run(config: &Config) -> Result<(), Error> {
     daemon.restore(entries, &present).await?;
     failpoint::reach(Step::Restored);
     let events = Events::open().map_err(Error::Events)?;
-    tokio::spawn(kernel::watch(events, messages.clone()));
+    let sieve = Sieve::new(&config.policy.devices.veth_prefix);
+    tokio::spawn(kernel::watch(events, sieve, messages.clone()));
     tokio::spawn(imds::watch(messages.clone()));
     tokio::spawn(await_termination(messages)?);
     while daemon.turn(&mut inbox).await {}
@@ -254,7 +256,7 @@ impl<'a> Daemon<'a> {
             Message::CallerGone => {}
             Message::Node(node) => self.meet(*node).await,
             Message::Outcome { action, outcome } => self.handle_outcome(&action, outcome),
-            Message::KernelChanged(changed) => self.handle_kernel_change(changed),
+            Message::KernelChanged(notice) => self.handle_kernel_change(&notice),
             Message::KernelSeen { reply } => drop(reply.send(self.wish())),
             Message::KernelMade(pass) => self.handle_kernel_made(pass),
             Message::Terminate => self.terminating = true,

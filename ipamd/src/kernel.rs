@@ -10,9 +10,10 @@ use hostnet::nat::Nat;
 use hostnet::{Error, Routing};
 use ipamd_core::net::diff::{NetOp, diff};
 use ipamd_core::net::eni::Wanted;
+use ipamd_core::net::notice::Sieve;
 use ipamd_core::net::{NetState, TableId, Via};
 use ipamd_core::policy::Policy;
-use netlink::events::{Changed, Events};
+use netlink::events::Events;
 use nix::errno::Errno;
 use tokio::sync::mpsc;
 
@@ -171,18 +172,19 @@ fn served(wanted: &Wanted, seen: &NetState, refusals: &Refusals) -> Wanted {
     served
 }
 
-/// Tells the daemon of every change that somebody makes to the node's network.
-pub(crate) async fn watch(mut events: Events, messages: mpsc::Sender<Message>) {
+/// Tells the daemon of every change to the node's network that may concern it.
+pub(crate) async fn watch(mut events: Events, mut sieve: Sieve, messages: mpsc::Sender<Message>) {
     loop {
         let changed = match events.next().await {
-            Ok(Changed::Neighbours) => continue,
-            Ok(changed) => changed,
+            Ok(changed) => hostnet::observe::notice(changed).filter(|notice| sieve.lets_through(notice)),
             Err(error) => {
                 tracing::error!(%error, "kernel events cannot be read; only the slow pass repairs from now on");
                 return;
             }
         };
-        if messages.send(Message::KernelChanged(changed)).await.is_err() {
+        if let Some(notice) = changed
+            && messages.send(Message::KernelChanged(notice)).await.is_err()
+        {
             return;
         }
     }

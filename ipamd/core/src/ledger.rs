@@ -202,6 +202,12 @@ impl Ledger {
         &self.leases
     }
 
+    /// The lease that an address is held by.
+    #[must_use]
+    pub fn holder(&self, address: Ipv4Addr) -> Option<&Lease> {
+        self.leases.get(self.holders.get(&address)?)
+    }
+
     /// The requests that wait.
     #[must_use]
     pub fn waiting(&self) -> &Waiting {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use hostnet::failpoint::{self, Step};
 use ipamd_core::ledger::EniRecord;
 use ipamd_core::moment::Moment;
-use ipamd_core::net::TableId;
 use ipamd_core::net::eni::Place;
-use netlink::events::Changed;
+use ipamd_core::net::notice::{self, Notice};
+use ipamd_core::net::{Route, TableId};
 
 use super::{Daemon, SLOW_PASS, clock};
 use crate::kernel::Pass;
@@ -23,17 +23,24 @@ const KERNEL_DELAY: Duration = Duration::from_millis(300);
 const DEVICE_DELAY: Duration = Duration::from_secs(2);
 
 impl Daemon<'_> {
-    pub(super) fn handle_kernel_change(&mut self, changed: Changed) {
+    pub(super) fn handle_kernel_change(&mut self, notice: &Notice) {
         let now = clock::now();
-        if matches!(changed, Changed::Firewall | Changed::Everything) {
-            self.kernel.doubt_firewall();
+        let strange = |route: &Route, came| {
+            let holder = self.ledger.holder(route.to.addr());
+            notice::is_strange(route, came, holder.map(|lease| &lease.wiring))
+        };
+        match notice {
+            Notice::RouteCame(route) if !strange(route, true) => return,
+            Notice::RouteWent(route) if !strange(route, false) => return,
+            Notice::Firewall | Notice::Everything => self.kernel.doubt_firewall(),
+            Notice::RouteCame(_) | Notice::RouteWent(_) | Notice::Link(_) | Notice::Other => {}
         }
         let awaited = self
             .ledger
             .enis()
             .values()
             .any(|record| record.serves() && record.served.is_empty());
-        let delay = if awaited && changed == Changed::Links {
+        let delay = if awaited && matches!(notice, Notice::Link(_)) {
             Duration::ZERO
         } else {
             KERNEL_DELAY

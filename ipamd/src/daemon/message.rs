@@ -8,9 +8,9 @@ use ipamd_core::id::{AttachmentKey, EniId};
 use ipamd_core::ledger::stale::Known;
 use ipamd_core::ledger::{AddRequest, Lease, NotAdded};
 use ipamd_core::net::eni::Place;
+use ipamd_core::net::notice::Notice;
 use ipamd_core::net::pod::PodWiring;
 use ipamd_core::snapshot::Node;
-use netlink::events::Changed;
 use tokio::sync::oneshot;
 
 use crate::kernel::Pass;
@@ -80,7 +80,7 @@ pub(crate) enum Message {
         outcome: Result<Effect, Fault>,
     },
     /// The node's network changed.
-    KernelChanged(Changed),
+    KernelChanged(Notice),
     /// The node's network was looked at: what should it be like now? Nothing, until the node is known.
     KernelSeen { reply: oneshot::Sender<Option<Wish>> },
     /// It was made so.
