@@ -25,6 +25,7 @@ use ipamd_core::ledger::outcome::Happening;
 use ipamd_core::ledger::waiting::Ticket;
 use ipamd_core::ledger::{AddRequest, Added, Ledger};
 use ipamd_core::moment::Moment;
+use ipamd_core::net::notice::Sieve;
 use ipamd_core::plan::report::Report;
 use ipamd_core::plan::{Situation, plan};
 use ipamd_core::snapshot::Node;
@@ -35,6 +36,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::kernel::Kernel;
+use crate::kernel::keeper::Keeper;
 use crate::server::Health;
 use crate::store::Store;
 use crate::{execute, imds, kernel, server, store};
@@ -97,11 +99,13 @@ pub async fn run(config: &Config) -> Result<(), Error> {
     if !hostnet::sysctl::forwards_ipv4()? {
         tracing::error!("net.ipv4.ip_forward is 0: pods cannot be reached; set it to 1 on the node");
     }
+    let kernel = Keeper::start(kernel, &config.policy, messages.clone());
     let mut daemon = Daemon::new(config, store, kernel, health, messages.clone());
     daemon.restore(entries, &present).await?;
     failpoint::reach(Step::Restored);
     let events = Events::open().map_err(Error::Events)?;
-    tokio::spawn(kernel::watch(events, messages.clone()));
+    let sieve = Sieve::new(&config.policy.devices.veth_prefix);
+    tokio::spawn(kernel::watch(events, sieve, messages.clone()));
     tokio::spawn(imds::watch(messages.clone()));
     tokio::spawn(await_termination(messages)?);
     while daemon.turn(&mut inbox).await {}
@@ -127,7 +131,7 @@ struct Daemon<'a> {
     config: &'a Config,
     ledger: Ledger,
     store: Store,
-    kernel: Kernel,
+    kernel: Keeper,
     health: Health,
     messages: mpsc::Sender<Message>,
     ec2: Option<Ec2>,
@@ -156,7 +160,7 @@ impl<'a> Daemon<'a> {
     fn new(
         config: &'a Config,
         store: Store,
-        kernel: Kernel,
+        kernel: Keeper,
         health: Health,
         messages: mpsc::Sender<Message>,
     ) -> Self {
@@ -221,8 +225,8 @@ impl<'a> Daemon<'a> {
         self.ledger.handle_time(now);
         self.forget_connections(now);
         self.drop_those_who_left();
-        self.slow_pass(now).await;
-        self.make_kernel(now).await;
+        self.slow_pass(now);
+        self.make_kernel(now);
         self.serve(now);
         self.record();
         self.plan(now);
@@ -231,7 +235,8 @@ impl<'a> Daemon<'a> {
     }
 
     fn until_deadline(&self) -> Duration {
-        let due = [self.kernel_due, self.wake_at, Some(self.slow_due)]
+        let kernel_due = self.kernel_due.filter(|_| self.kernel.is_free());
+        let due = [kernel_due, self.wake_at, Some(self.slow_due)]
             .into_iter()
             .flatten()
             .min();
@@ -247,9 +252,9 @@ impl<'a> Daemon<'a> {
                 tracing::info!(attachment = %key, known = lease.is_some(), "released");
                 self.answers.push(Answer::Del(reply, lease.map(Box::new)));
             }
-            // Nobody waits for these answers any more if sending fails.
-            Message::Check { key, reply } => drop(reply.send(self.check(&key).await)),
+            Message::Check { key, reply } => self.check(&key, reply),
             Message::Gc { known, reply } => self.handle_gc(&known, reply),
+            // Nobody waits for these answers any more if sending fails.
             Message::Status { reply } => drop(reply.send(self.status(clock::now()))),
             Message::Facts { reply } => drop(reply.send(self.facts())),
             Message::Explain { reply } => drop(reply.send(self.explain())),
@@ -257,7 +262,9 @@ impl<'a> Daemon<'a> {
             Message::Node(node) => self.meet(*node).await,
             Message::Outcome { action, outcome } => self.handle_outcome(&action, outcome),
             Message::Forgotten(addresses) => self.handle_forgotten(&addresses),
-            Message::KernelChanged(changed) => self.handle_kernel_change(changed),
+            Message::KernelChanged(notice) => self.handle_kernel_change(&notice),
+            Message::KernelSeen { reply } => drop(reply.send(self.wish())),
+            Message::KernelMade(pass) => self.handle_kernel_made(pass),
             Message::Terminate => self.terminating = true,
         }
     }

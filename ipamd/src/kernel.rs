@@ -1,4 +1,7 @@
 //! The host's network, made to be as wanted: look, compare, apply, and say what is served now.
+//!
+//! What is wanted is asked for after the look. So a pod that was given its address during the look is not taken for a
+//! stranger, and one that went meanwhile loses at most what it lost already.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +10,17 @@ use hostnet::nat::Nat;
 use hostnet::{Error, Routing};
 use ipamd_core::net::diff::{NetOp, diff};
 use ipamd_core::net::eni::Wanted;
+use ipamd_core::net::notice::Sieve;
 use ipamd_core::net::{NetState, TableId, Via};
 use ipamd_core::policy::Policy;
-use ipamd_core::snapshot::Node;
-use netlink::events::{Changed, Events};
+use netlink::events::Events;
+use nix::errno::Errno;
 use tokio::sync::mpsc;
 
 use crate::daemon::Message;
+use keeper::Wish;
+
+pub(crate) mod keeper;
 
 /// The sockets through which the node's network is changed; the nftables one owns our table.
 pub(crate) struct Kernel {
@@ -81,25 +88,21 @@ impl Kernel {
         })
     }
 
-    /// Makes the kernel be as wanted.
-    pub(crate) async fn make(
-        &mut self,
-        wanted: &Wanted,
-        policy: &Policy,
-        node: &Node,
-    ) -> Result<Pass, Error> {
-        let seen = self.look(wanted).await?;
-        let ops = diff(wanted, &seen);
+    /// Makes the kernel, which was seen before this was wanted, be as wanted.
+    async fn make(&mut self, seen: &NetState, wish: &Wish, policy: &Policy) -> Result<Pass, Error> {
+        let wanted = &wish.wanted;
+        let ops = diff(wanted, seen);
         let mut refusals = Refusals::default();
         for op in &ops {
             tracing::info!(?op, "kernel");
-            if let Err(error) = hostnet::apply::apply(&self.routing, *op).await {
-                refusals.note(*op, error);
+            match hostnet::apply::apply(&self.routing, *op).await {
+                Err(error) if !is_overtaken(*op, &error) => refusals.note(*op, error),
+                Ok(()) | Err(_) => {}
             }
             failpoint::reach(Step::KernelChanged);
         }
         let mut changes = ops.len();
-        let firewall = wanted.firewall(&seen, policy, node);
+        let firewall = wanted.firewall(seen, policy, &wish.node);
         if let Some(firewall) = &firewall
             && self.nat.load(firewall)?
         {
@@ -108,13 +111,13 @@ impl Kernel {
         }
         // Without the table pods on secondary ENIs are cut off, so then nothing new is served.
         let served = match firewall {
-            Some(_) => served(wanted, &seen, &refusals),
+            Some(_) => served(wanted, seen, &refusals),
             None => Wanted {
                 enis: Vec::new(),
                 ..wanted.clone()
             },
         };
-        let incomplete = wanted.without_device(&seen).next().is_some();
+        let incomplete = wanted.without_device(seen).next().is_some();
         Ok(Pass {
             served,
             changes,
@@ -124,8 +127,10 @@ impl Kernel {
     }
 
     /// What every pod of these ENIs needs and the node lacks, a sentence each. Changes nothing.
-    pub(crate) async fn problems(&mut self, wanted: &Wanted) -> Result<Vec<String>, Error> {
-        let seen = self.look(wanted).await?;
+    async fn problems(&mut self, wanted: &Wanted) -> Result<Vec<String>, Error> {
+        let marked = wanted.enis.iter().filter(|eni| eni.mark.is_some());
+        let tables = marked.map(|eni| eni.place.table()).chain([TableId::PODS]);
+        let seen = self.look(&tables.collect()).await?;
         let mut problems: Vec<String> = diff(wanted, &seen)
             .into_iter()
             .filter(|op| op.is_everybodys())
@@ -142,25 +147,19 @@ impl Kernel {
         Ok(problems)
     }
 
-    async fn look(&self, wanted: &Wanted) -> Result<NetState, Error> {
-        let tables = wanted
-            .enis
-            .iter()
-            .filter(|eni| eni.mark.is_some())
-            .map(|eni| eni.place.table());
-        let tables: BTreeSet<TableId> = tables.chain([TableId::PODS]).collect();
-        hostnet::observe::observe(&self.routing, &tables).await
+    async fn look(&self, tables: &BTreeSet<TableId>) -> Result<NetState, Error> {
+        hostnet::observe::observe(&self.routing, tables).await
     }
+}
 
-    /// Looks whether somebody changed our nftables table.
-    pub(crate) fn handle_firewall_change(&mut self) -> Result<(), Error> {
-        self.nat.handle_change()
-    }
-
-    /// Deletes what DELs left for dead.
-    pub(crate) async fn reap(&self) -> Result<(), Error> {
-        hostnet::pod::reap(&self.routing).await
-    }
+/// A pod that goes after the look takes its device along: nothing is refused that anybody still wants.
+fn is_overtaken(op: NetOp, error: &Error) -> bool {
+    let of_a_pod =
+        matches!(op, NetOp::SetRoute(route) if route.table == TableId::PODS && route.via != Via::Blackhole);
+    let Error::Netlink { source, .. } = error else {
+        return false;
+    };
+    of_a_pod && (source.is_gone() || source.errno() == Some(Errno::ENETDOWN))
 }
 
 /// The ENIs whose devices are there and took everything.
@@ -173,18 +172,19 @@ fn served(wanted: &Wanted, seen: &NetState, refusals: &Refusals) -> Wanted {
     served
 }
 
-/// Tells the daemon of every change that somebody makes to the node's network.
-pub(crate) async fn watch(mut events: Events, messages: mpsc::Sender<Message>) {
+/// Tells the daemon of every change to the node's network that may concern it.
+pub(crate) async fn watch(mut events: Events, mut sieve: Sieve, messages: mpsc::Sender<Message>) {
     loop {
         let changed = match events.next().await {
-            Ok(Changed::Neighbours) => continue,
-            Ok(changed) => changed,
+            Ok(changed) => hostnet::observe::notice(changed).filter(|notice| sieve.lets_through(notice)),
             Err(error) => {
                 tracing::error!(%error, "kernel events cannot be read; only the slow pass repairs from now on");
                 return;
             }
         };
-        if messages.send(Message::KernelChanged(changed)).await.is_err() {
+        if let Some(notice) = changed
+            && messages.send(Message::KernelChanged(notice)).await.is_err()
+        {
             return;
         }
     }

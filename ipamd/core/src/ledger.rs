@@ -158,6 +158,12 @@ impl Ledger {
         &self.leases
     }
 
+    /// The lease that an address is held by.
+    #[must_use]
+    pub fn holder(&self, address: Ipv4Addr) -> Option<&Lease> {
+        self.leases.get(self.holders.get(&address)?)
+    }
+
     /// The requests that wait.
     #[must_use]
     pub fn waiting(&self) -> &Waiting {
@@ -422,8 +428,11 @@ impl Ledger {
             return;
         };
         let (holders, cooldown) = (&self.holders, &self.cooldown);
-        self.pool
-            .set(id, record.place(), record.served.iter(), |address| {
+        self.pool.set(
+            id,
+            record.place(),
+            record.served.difference(&record.lost),
+            |address| {
                 if holders.contains_key(&address) {
                     Use::Held
                 } else if cooldown.contains(address) {
@@ -431,7 +440,8 @@ impl Ledger {
                 } else {
                     Use::Free
                 }
-            });
+            },
+        );
     }
 
     /// Whether nobody holds the address and it has rested.

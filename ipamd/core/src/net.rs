@@ -15,6 +15,7 @@ use crate::id::IfName;
 
 pub mod diff;
 pub mod eni;
+pub mod notice;
 pub mod pod;
 
 /// A routing table's number.

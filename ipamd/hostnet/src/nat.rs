@@ -2,15 +2,17 @@
 //!
 //! Never deleted and created again: on Linux 6.18 a set born in the same transaction as its reader looks empty for a
 //! moment, and a connection that begins in that moment is marked wrongly for life. So the first load is two
-//! transactions (sets and what they point to, then base chains with their rules), and each later one flushes the table
-//! and its sets and fills them again in one.
+//! transactions (sets and what they point to, then base chains with their rules). Later ones change only elements and
+//! the chains of ENIs, where those are all that differs from what was loaded last; where a base chain's rules differ, one
+//! transaction flushes the table and its sets and fills them again.
 
+mod change;
 mod phrase;
 mod rules;
 
 use std::collections::BTreeSet;
 
-use ipamd_core::net::{EniMark, Firewall};
+use ipamd_core::net::Firewall;
 use netlink::nft::{Batch, Chain, ChainKind, Family, Hook, Nftables, TableFlags};
 use nix::errno::Errno;
 
@@ -79,7 +81,26 @@ impl Nat {
         {
             return Ok(false);
         }
-        self.loaded = None;
+        let before = self.loaded.take();
+        let changed = before.is_some_and(|before| self.change(&before.firewall, firewall));
+        if !changed {
+            self.load_whole(firewall)?;
+        }
+        let size = if self.owned { Size::default() } else { self.size()? };
+        self.loaded = Some(Loaded {
+            firewall: firewall.clone(),
+            size,
+        });
+        Ok(true)
+    }
+
+    /// Changes what differs, where that is little; says whether it did. Whatever stands in the way of that, the whole
+    /// can still be written.
+    fn change(&mut self, before: &Firewall, firewall: &Firewall) -> bool {
+        change::between(before, firewall).is_some_and(|batch| self.nftables.commit(&batch).is_ok())
+    }
+
+    fn load_whole(&mut self, firewall: &Firewall) -> Result<(), Error> {
         let present: BTreeSet<String> = self
             .nftables
             .chains(FAMILY, TABLE)
@@ -88,16 +109,10 @@ impl Nat {
             .map(|chain| chain.name)
             .collect();
         if BASE_CHAINS.iter().all(|(name, ..)| present.contains(*name)) {
-            self.replace(firewall, &present)?;
+            self.replace(firewall, &present)
         } else {
-            self.load_first(firewall, &present)?;
+            self.load_first(firewall, &present)
         }
-        let size = if self.owned { Size::default() } else { self.size()? };
-        self.loaded = Some(Loaded {
-            firewall: firewall.clone(),
-            size,
-        });
-        Ok(true)
     }
 
     /// Whether the table was never filled, or somebody took something away since. Changes nothing.
@@ -199,40 +214,27 @@ fn count(nftables: &mut Nftables) -> Result<Size, netlink::nft::Error> {
 /// Empties the table, fills its sets, and writes the chains that maps and rules point to. Those of ENIs that are gone
 /// go.
 fn renew(batch: &mut Batch, firewall: &Firewall, present: &BTreeSet<String>) {
-    let wanted = plain_chains(firewall);
+    let wanted = rules::plain_chains(firewall);
     batch.flush_table();
     for set in &rules::sets() {
         batch.flush_set(set.name);
     }
-    for chain in &wanted {
+    for chain in wanted.keys() {
         batch.add_chain(&Chain::plain(chain));
     }
-    rules::fill(batch, firewall);
-    rules::plain_chains(batch, firewall);
+    for (set, elements) in rules::elements(firewall) {
+        batch.add_elements(set, &Vec::from_iter(elements));
+    }
+    for (chain, rule) in &wanted {
+        batch.add_rule(chain, rule);
+    }
     let is_base = |chain: &str| BASE_CHAINS.iter().any(|(name, ..)| *name == chain);
     for chain in present
         .iter()
-        .filter(|chain| !wanted.contains(*chain) && !is_base(chain))
+        .filter(|chain| !wanted.contains_key(*chain) && !is_base(chain))
     {
         batch.delete_chain(chain);
     }
-}
-
-/// The chains that maps and rules point to.
-fn plain_chains(firewall: &Firewall) -> BTreeSet<String> {
-    let marks = firewall
-        .secondary_devices
-        .keys()
-        .map(|mark: &EniMark| mark.number());
-    let mut chains: BTreeSet<String> = marks
-        .flat_map(|mark| [rules::via(&mark.to_string()), rules::arrive(&mark.to_string())])
-        .collect();
-    chains.extend([
-        rules::via("primary"),
-        rules::arrive("primary"),
-        rules::OUT_FIRST.to_owned(),
-    ]);
-    chains
 }
 
 fn words(attempt: &'static str) -> impl FnOnce(netlink::nft::Error) -> Error {

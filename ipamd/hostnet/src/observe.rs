@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipamd_core::address::Mac;
+use ipamd_core::net::notice::{LinkNotice, LinkStep, Notice};
 use ipamd_core::net::{NetState, ReversePath, Route, Rule, SeenLink, TableId, Via};
 use ipnet::{IpNet, Ipv4Net};
+use netlink::events::{self, Changed};
 use netlink::{Family, RouteKind, Routing};
 
 use crate::Error;
@@ -47,6 +49,35 @@ pub async fn observe(routing: &Routing, tables: &BTreeSet<TableId>) -> Result<Ne
         }
     }
     Ok(state)
+}
+
+/// A notice in our words; `None` for what is said in none of them.
+#[must_use]
+pub fn notice(changed: Changed) -> Option<Notice> {
+    Some(match changed {
+        Changed::Link(link, step) => Notice::Link(LinkNotice {
+            index: link.index,
+            name: link.name,
+            group: link.group,
+            step: link_step(step),
+        }),
+        Changed::RouteCame(route) => Notice::RouteCame(seen_route(&route)?),
+        Changed::RouteWent(route) => Notice::RouteWent(seen_route(&route)?),
+        Changed::Addresses | Changed::Rules => Notice::Other,
+        Changed::Neighbours => return None,
+        Changed::Firewall => Notice::Firewall,
+        Changed::Everything => Notice::Everything,
+    })
+}
+
+fn link_step(step: events::LinkStep) -> LinkStep {
+    match step {
+        events::LinkStep::Created => LinkStep::Created,
+        events::LinkStep::WentUp => LinkStep::WentUp,
+        events::LinkStep::WentDown => LinkStep::WentDown,
+        events::LinkStep::Deleted => LinkStep::Deleted,
+        events::LinkStep::Other => LinkStep::Other,
+    }
 }
 
 fn seen_link(link: &netlink::Link) -> Option<SeenLink> {

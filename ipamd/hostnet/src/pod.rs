@@ -77,12 +77,9 @@ struct Ends {
 }
 
 impl Ends {
-    /// Both the same, far above what kernels count up to by themselves, and by the attachment's MAC unlike those of other
-    /// attachments. Chosen by us they need not be read back, which would be a tenth of the wiring's time.
+    /// Chosen by us they need not be read back, which would be a tenth of the wiring's time.
     fn chosen(wiring: &PodWiring) -> Self {
-        let [_, _, rest @ ..] = wiring.host_mac.0;
-        // The kernel's indexes are positive 32-bit integers.
-        let index = u32::from_be_bytes(rest) >> 2 | 1 << 30;
+        let index = wiring.chosen_index();
         Self {
             host: index,
             pod: index,

@@ -1,6 +1,5 @@
-//! Notices that something changed in the kernel: what kind of thing, not what exactly. Whoever listens looks again.
-//!
-//! Only message types are read, so a burst of changes costs next to nothing.
+//! Notices that something changed in the kernel. Of links and routes they say which, because those of pods come and go
+//! all the time and whoever listens may know them; of the rest only what kind of thing. Whoever listens looks again.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,12 +8,17 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll};
 
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkMessage};
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{AsyncSocket, SocketAddr, TokioSocket};
 use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::netns;
+use crate::routing::link::{self, Link};
+use crate::routing::route::{self, Route};
 
 /// Notices are at most this long; the kernel cuts a datagram to it.
 const NOTICE_BYTES: usize = 32 * 1024;
@@ -35,14 +39,16 @@ const ROUTE_GROUPS: [u32; 8] = [
 const NFTABLES_GROUP: u32 = 7;
 
 /// What changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {
-    /// A link came, went or changed.
-    Links,
+    /// This happened to a link.
+    Link(Link, LinkStep),
     /// An address came or went.
     Addresses,
-    /// A route came or went.
-    Routes,
+    /// A route came, or took the place of another.
+    RouteCame(Route),
+    /// A route went. Those that go with their device are not told of in IPv4.
+    RouteWent(Route),
     /// A policy rule came or went.
     Rules,
     /// A neighbour entry came, went or changed its state.
@@ -51,6 +57,21 @@ pub enum Changed {
     Firewall,
     /// So much at once that notices were lost: look at everything.
     Everything,
+}
+
+/// What happened to a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkStep {
+    /// It is new.
+    Created,
+    /// It was set up.
+    WentUp,
+    /// It was set down.
+    WentDown,
+    /// It is gone.
+    Deleted,
+    /// Something else of it changed.
+    Other,
 }
 
 /// A subscription.
@@ -95,8 +116,7 @@ impl Events {
         })?
     }
 
-    /// Waits for the next change. Several changes of one kind in one datagram are one notice. Safe to drop and call
-    /// again.
+    /// Waits for the next change. Safe to drop and call again.
     ///
     /// # Errors
     /// When a socket fails for another reason than an overflow, which is [`Changed::Everything`].
@@ -119,7 +139,7 @@ impl Events {
     fn poll_datagram(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Vec<Changed>>> {
         self.datagram.clear();
         if let Poll::Ready(got) = self.routing.poll_recv_from(context, &mut self.datagram) {
-            return Poll::Ready(got.map(|_| kinds(&self.datagram, routing_kind)));
+            return Poll::Ready(got.map(|_| changes(&self.datagram)));
         }
         if let Poll::Ready(got) = self.firewall.poll_recv_from(context, &mut self.datagram) {
             return Poll::Ready(got.map(|_| vec![Changed::Firewall]));
@@ -138,31 +158,53 @@ fn subscribe(protocol: isize, groups: &[u32]) -> io::Result<TokioSocket> {
     Ok(socket)
 }
 
-/// The kinds of the messages of one datagram, without repetition.
-fn kinds(mut datagram: &[u8], kind: impl Fn(u16) -> Option<Changed>) -> Vec<Changed> {
-    let mut kinds = Vec::new();
-    while let Some((length, message_type)) = header(datagram) {
-        kinds.extend(kind(message_type).filter(|kind| !kinds.contains(kind)));
+/// What the messages of one datagram say. What cannot be read may be about anything.
+fn changes(mut datagram: &[u8]) -> Vec<Changed> {
+    let mut changes = Vec::new();
+    while let Some(length) = length(datagram) {
+        let message = datagram.get(..length).unwrap_or(datagram);
+        match NetlinkMessage::<RouteNetlinkMessage>::deserialize(message).map(|message| message.payload) {
+            Ok(NetlinkPayload::InnerMessage(message)) => changes.extend(change(message)),
+            Ok(_) => {}
+            Err(_) => changes.push(Changed::Everything),
+        }
         datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
-    kinds
+    changes
 }
 
-/// Length and type of the first message (kernel, include/uapi/linux/netlink.h, `struct nlmsghdr`).
-fn header(datagram: &[u8]) -> Option<(usize, u16)> {
+/// The length of the first message (kernel, include/uapi/linux/netlink.h, `struct nlmsghdr`).
+fn length(datagram: &[u8]) -> Option<usize> {
     let length = u32::from_ne_bytes(datagram.get(0..4)?.try_into().ok()?);
-    let message_type = u16::from_ne_bytes(datagram.get(4..6)?.try_into().ok()?);
-    (length >= 16).then_some((usize::try_from(length).ok()?, message_type))
+    (length >= 16).then_some(usize::try_from(length).ok()?)
 }
 
-/// Message types (kernel, include/uapi/linux/rtnetlink.h, `RTM_NEW*` and `RTM_DEL*`).
-fn routing_kind(message_type: u16) -> Option<Changed> {
-    match message_type {
-        16 | 17 => Some(Changed::Links),
-        20 | 21 => Some(Changed::Addresses),
-        24 | 25 => Some(Changed::Routes),
-        28 | 29 => Some(Changed::Neighbours),
-        32 | 33 => Some(Changed::Rules),
+fn change(message: RouteNetlinkMessage) -> Option<Changed> {
+    use RouteNetlinkMessage as M;
+    match message {
+        M::NewLink(message) => Some(of_link(message, step)),
+        M::DelLink(message) => Some(of_link(message, |_| LinkStep::Deleted)),
+        M::NewAddress(_) | M::DelAddress(_) => Some(Changed::Addresses),
+        M::NewRoute(message) => route::decode(message).map(Changed::RouteCame),
+        M::DelRoute(message) => route::decode(message).map(Changed::RouteWent),
+        M::NewNeighbour(_) | M::DelNeighbour(_) => Some(Changed::Neighbours),
+        M::NewRule(_) | M::DelRule(_) => Some(Changed::Rules),
         _ => None,
+    }
+}
+
+fn of_link(message: LinkMessage, step: impl Fn(&LinkHeader) -> LinkStep) -> Changed {
+    let step = step(&message.header);
+    Changed::Link(link::decode(message), step)
+}
+
+/// A new link's notice says that all its flags changed (kernel, net/core/rtnetlink.c, `rtnl_configure_link`).
+fn step(header: &LinkHeader) -> LinkStep {
+    let is_up = header.flags.contains(LinkFlags::Up);
+    match header.change_mask {
+        changed if changed.bits() == u32::MAX => LinkStep::Created,
+        changed if changed.contains(LinkFlags::Up) && is_up => LinkStep::WentUp,
+        changed if changed.contains(LinkFlags::Up) => LinkStep::WentDown,
+        _ => LinkStep::Other,
     }
 }

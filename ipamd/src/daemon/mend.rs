@@ -5,11 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use hostnet::failpoint::{self, Step};
+use ipamd_core::ledger::EniRecord;
 use ipamd_core::moment::Moment;
-use netlink::events::Changed;
+use ipamd_core::net::eni::Place;
+use ipamd_core::net::notice::{self, Notice};
+use ipamd_core::net::{Route, TableId};
 
 use super::{Daemon, SLOW_PASS, clock};
 use crate::kernel::Pass;
+use crate::kernel::keeper::Wish;
 use crate::tombstones::{self, Tombstone};
 
 /// Between a kernel event and the look: a burst is one look, and repair stays within a second.
@@ -19,36 +23,39 @@ const KERNEL_DELAY: Duration = Duration::from_millis(300);
 const DEVICE_DELAY: Duration = Duration::from_secs(2);
 
 impl Daemon<'_> {
-    pub(super) fn handle_kernel_change(&mut self, changed: Changed) {
+    pub(super) fn handle_kernel_change(&mut self, notice: &Notice) {
         let now = clock::now();
-        let of_firewall = matches!(changed, Changed::Firewall | Changed::Everything);
-        if of_firewall && let Err(error) = self.kernel.handle_firewall_change() {
-            self.note_trouble(&error);
+        let strange = |route: &Route, came| {
+            let holder = self.ledger.holder(route.to.addr());
+            notice::is_strange(route, came, holder.map(|lease| &lease.wiring))
+        };
+        match notice {
+            Notice::RouteCame(route) if !strange(route, true) => return,
+            Notice::RouteWent(route) if !strange(route, false) => return,
+            Notice::Firewall | Notice::Everything => self.kernel.doubt_firewall(),
+            Notice::RouteCame(_) | Notice::RouteWent(_) | Notice::Link(_) | Notice::Other => {}
         }
         let awaited = self
             .ledger
             .enis()
             .values()
             .any(|record| record.serves() && record.served.is_empty());
-        let delay = if awaited && changed == Changed::Links {
+        let delay = if awaited && matches!(notice, Notice::Link(_)) {
             Duration::ZERO
         } else {
             KERNEL_DELAY
         };
-        let due = now.after(delay);
-        self.kernel_due = Some(self.kernel_due.map_or(due, |already| already.min(due)));
+        self.look_again(now.after(delay));
     }
 
-    pub(super) async fn slow_pass(&mut self, now: Moment) {
+    pub(super) fn slow_pass(&mut self, now: Moment) {
         if now < self.slow_due {
             return;
         }
         self.slow_due = now.after(SLOW_PASS);
         self.kernel_due = Some(now);
         self.drain_tombstones();
-        if let Err(error) = self.kernel.reap().await {
-            self.note_trouble(&error);
-        }
+        self.kernel.reap_too();
     }
 
     /// Releases what DELs recorded while nobody listened; the records go once the journal holds the releases.
@@ -69,40 +76,75 @@ impl Daemon<'_> {
         }
     }
 
-    pub(super) async fn make_kernel(&mut self, now: Moment) {
-        if self.kernel_due.is_none_or(|due| due > now) {
+    /// Has the kernel looked at and mended, by its own task: whoever asks for an address does not wait for that. A wish
+    /// that comes meanwhile stays due.
+    pub(super) fn make_kernel(&mut self, now: Moment) {
+        if self.kernel_due.is_none_or(|due| due > now) || !self.kernel.is_free() {
             return;
         }
         self.kernel_due = None;
-        let (Some(wanted), Some(node)) = (self.ledger.wanted(&self.config.policy), self.ledger.node()) else {
+        if self.ledger.node().is_none() {
             return;
-        };
-        match self.kernel.make(&wanted, &self.config.policy, node).await {
-            Ok(pass) => {
+        }
+        let marked = self.ledger.enis().values().filter(|record| record.mark.is_some());
+        let places = marked.filter_map(EniRecord::place);
+        let tables = places.map(Place::table).chain([TableId::PODS]);
+        if !self.kernel.begin_pass(tables.collect()) {
+            self.kernel_due = Some(now.after(KERNEL_DELAY));
+        }
+    }
+
+    /// What the kernel should be like at this moment.
+    pub(super) fn wish(&self) -> Option<Wish> {
+        Some(Wish {
+            wanted: self.ledger.wanted(&self.config.policy)?,
+            node: self.ledger.node()?.clone(),
+        })
+    }
+
+    pub(super) fn handle_kernel_made(&mut self, pass: Result<Pass, hostnet::Error>) {
+        self.kernel.end_pass();
+        let now = clock::now();
+        match pass {
+            Ok(mut pass) => {
+                // What EC2 took away or moved while the pass ran waits for the next one.
+                pass.served.enis.retain(|eni| {
+                    let record = self.ledger.enis().get(&eni.id);
+                    record.is_some_and(|record| {
+                        record.serves() && record.place() == Some(eni.place) && record.mark == eni.mark
+                    })
+                });
                 self.ledger.handle_served(&pass.served);
                 self.handle_pass(&pass, now);
             }
             Err(error) => {
                 self.note_trouble(&error);
-                self.kernel_due = Some(now.after(self.next_kernel_pause()));
+                let due = now.after(self.next_kernel_pause());
+                self.look_again(due);
             }
         }
+    }
+
+    /// A wish that came while the pass ran may be due earlier.
+    fn look_again(&mut self, due: Moment) {
+        self.kernel_due = Some(self.kernel_due.map_or(due, |already| already.min(due)));
     }
 
     fn handle_pass(&mut self, pass: &Pass, now: Moment) {
         self.trouble = None;
         pass.refused.iter().for_each(|error| self.note_trouble(error));
         if !pass.refused.is_empty() {
-            self.kernel_due = Some(now.after(self.next_kernel_pause()));
+            let due = now.after(self.next_kernel_pause());
+            self.look_again(due);
             return;
         }
         self.kernel_failures = 0;
         if pass.changes > 0 {
             tracing::info!(changes = pass.changes, "kernel made as wanted");
             // Looked at once more: what did not stick shows as another change.
-            self.kernel_due = Some(now.after(KERNEL_DELAY));
+            self.look_again(now.after(KERNEL_DELAY));
         } else if pass.incomplete {
-            self.kernel_due = Some(now.after(DEVICE_DELAY));
+            self.look_again(now.after(DEVICE_DELAY));
         }
     }
 

@@ -9,10 +9,13 @@ use ipamd_core::id::{AttachmentKey, EniId};
 use ipamd_core::ledger::stale::Known;
 use ipamd_core::ledger::{AddRequest, Lease, NotAdded};
 use ipamd_core::net::eni::Place;
+use ipamd_core::net::notice::Notice;
 use ipamd_core::net::pod::PodWiring;
 use ipamd_core::snapshot::Node;
-use netlink::events::Changed;
 use tokio::sync::oneshot;
+
+use crate::kernel::Pass;
+use crate::kernel::keeper::Wish;
 
 /// Answers an ADD.
 pub(crate) type AddReply = oneshot::Sender<Result<Lease, Refusal>>;
@@ -80,7 +83,11 @@ pub(crate) enum Message {
     /// The kernel forgot the connections of these addresses.
     Forgotten(BTreeSet<Ipv4Addr>),
     /// The node's network changed.
-    KernelChanged(Changed),
+    KernelChanged(Notice),
+    /// The node's network was looked at: what should it be like now? Nothing, until the node is known.
+    KernelSeen { reply: oneshot::Sender<Option<Wish>> },
+    /// It was made so.
+    KernelMade(Result<Pass, hostnet::Error>),
     /// The termination signal.
     Terminate,
 }

@@ -3,10 +3,12 @@
 use ipamd_core::id::AttachmentKey;
 use ipamd_core::ledger::stale::Known;
 use ipamd_core::moment::Moment;
+use tokio::sync::oneshot;
 
 use super::message::{GcReply, NotReady};
 use super::record::Answer;
 use super::{Checked, Daemon, Facts, clock};
+use crate::kernel::keeper::Check;
 
 impl Daemon<'_> {
     pub(super) async fn tell_health(&mut self) {
@@ -75,19 +77,22 @@ impl Daemon<'_> {
     }
 
     /// What is on record for an attachment, and what it needs of the node's network and does not find.
-    pub(super) async fn check(&mut self, key: &AttachmentKey) -> Checked {
+    pub(super) fn check(&mut self, key: &AttachmentKey, reply: oneshot::Sender<Checked>) {
         let lease = self.ledger.leases().get(key);
+        let wiring = lease.map(|lease| lease.wiring.clone());
         let (Some(lease), Some(wanted)) = (lease, self.ledger.wanted(&self.config.policy)) else {
-            return Checked {
-                wiring: lease.map(|lease| lease.wiring.clone()),
+            // Nobody waits for the answer any more if sending fails.
+            drop(reply.send(Checked {
+                wiring,
                 problems: Vec::new(),
-            };
+            }));
+            return;
         };
-        let problems = self.kernel.problems(&wanted.of_pods_on(&lease.eni)).await;
-        Checked {
-            wiring: Some(lease.wiring.clone()),
-            problems: problems.unwrap_or_else(|error| vec![super::chain(&error)]),
-        }
+        self.kernel.check(Check {
+            wanted: wanted.of_pods_on(&lease.eni),
+            wiring,
+            reply,
+        });
     }
 
     /// Takes back what a runtime forgot; whoever asked unwires it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use on_node::order::{Idle, Order, Times};
+use on_node::order::{FirewallTimes, Idle, Order, Times};
 
 use crate::row::{Row, Unit};
 use crate::site::Site;
@@ -55,18 +55,21 @@ pub(crate) async fn idle(site: &mut Site, effort: Effort) -> Result<Vec<Row>> {
 /// Changes of the nftables table.
 pub(crate) async fn firewall(site: &mut Site, effort: Effort) -> Result<Vec<Row>> {
     let rounds = effort.rounds;
-    let times: Times = site.full.agent.ask(&Order::Firewall { rounds }).await?;
-    Ok(vec![
-        Row::time(
-            "nftables: the whole table replaced, 15 ENIs of 50 addresses, p50",
-            times.p50,
-        )
-        .at_most(FIREWALL_MS),
-        Row::time(
-            "nftables: the whole table replaced, 15 ENIs of 50 addresses, p99",
-            times.p99,
-        ),
-    ])
+    let times: FirewallTimes = site.full.agent.ask(&Order::Firewall { rounds }).await?;
+    let of = |what: &str, quantile| format!("nftables, 15 ENIs of 50 addresses: {what}, {quantile}");
+    let mut rows = Vec::new();
+    for (what, times) in [
+        ("an ENI comes or goes", times.eni),
+        ("an address comes or goes", times.address),
+        ("a CIDR of the VPC comes or goes", times.cidr),
+    ] {
+        rows.push(Row::time(of(what, "p50"), times.p50).at_most(FIREWALL_MS));
+        rows.push(Row::time(of(what, "p99"), times.p99));
+    }
+    // Only when somebody changes the policy, which takes a restart, or after damage.
+    rows.push(Row::time(of("everything written again", "p50"), times.whole.p50));
+    rows.push(Row::time(of("everything written again", "p99"), times.whole.p99));
+    Ok(rows)
 }
 
 /// Addresses at a steady pace, each recorded before it is answered.

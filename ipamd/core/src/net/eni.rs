@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::{
-    EniMark, Firewall, MARK_PRIMARY, MARK_SECONDARY_MASK, NetState, ReversePath, Route, Rule, TableId, Via,
-    priority,
+    EniMark, Firewall, MARK_PRIMARY, MARK_SECONDARY_MASK, NetState, ReversePath, Route, Rule, SeenLink,
+    TableId, Via, priority,
 };
 use crate::address::{Block, Mac};
 use crate::id::{EniId, IfName};
@@ -169,8 +169,11 @@ impl Wanted {
                 via: Via::Gateway { index, gateway },
             });
         }
+        // One by one each pod would walk all links.
+        let by_name: BTreeMap<&IfName, &SeenLink> =
+            seen.links.values().map(|link| (&link.name, link)).collect();
         for (address, device) in &self.pods {
-            let Some(link) = seen.link_by_name(device).filter(|link| link.up) else {
+            let Some(link) = by_name.get(device).filter(|link| link.up) else {
                 continue;
             };
             let via = Via::Link {

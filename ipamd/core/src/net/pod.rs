@@ -47,6 +47,17 @@ pub struct PodWiring {
     pub rules: Vec<Rule>,
 }
 
+impl PodWiring {
+    /// The interface index that both ends get, each in its own namespace: by the attachment's MAC unlike those of other
+    /// attachments, and far above what kernels count up to by themselves. Where it is taken the kernel chooses.
+    #[must_use]
+    pub fn chosen_index(&self) -> u32 {
+        let [_, _, rest @ ..] = self.host_mac.0;
+        // The kernel's indexes are positive 32-bit integers.
+        u32::from_be_bytes(rest) >> 2 | 1 << 30
+    }
+}
+
 /// What the wiring depends on beside the pod.
 #[derive(Clone, Copy, Debug)]
 pub struct WiringFacts<'a> {

@@ -140,6 +140,11 @@ impl Life {
             .flat_map(|entry| encode(entry).unwrap())
             .collect::<Vec<u8>>();
         self.journal.extend(decode(&bytes).entries);
+        for eni in self.ledger.enis().keys() {
+            let leases = self.ledger.leases().values();
+            let counted = leases.filter(|lease| lease.eni == *eni).count();
+            assert_eq!(self.ledger.leases_on(eni).0 as usize, counted, "pods on {eni}");
+        }
     }
 
     fn in_use(&self) -> BTreeSet<Ipv4Addr> {

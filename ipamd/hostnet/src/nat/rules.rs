@@ -3,9 +3,10 @@
 //! `early` and `steer` mark packets with the ENI that they must leave by; `at_door` remembers by which ENI a
 //! connection to the node came; `egress` translates what leaves the VPC.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use ipamd_core::net::{EniMark, Firewall, MARK_MASK, MARK_PRIMARY, SourcePorts};
+use ipamd_core::net::{EniMark, Firewall, MARK_MASK, MARK_PRIMARY, NatRules, SourcePorts};
 use ipnet::IpNet;
 use netlink::nft::{
     Batch, Datatype, Element, Expression as E, MapsTo, NatFlags, Rule, Set, Value, Verdict, ifname,
@@ -19,15 +20,15 @@ use super::phrase::{
 };
 
 /// Marks a connection for the primary ENI at its first packet.
-pub(super) const OUT_FIRST: &str = "out_first";
+const OUT_FIRST: &str = "out_first";
 
 /// The chain that marks a packet for an ENI.
-pub(super) fn via(eni: &str) -> String {
+fn via(eni: &str) -> String {
     format!("via_{eni}")
 }
 
 /// The chain that marks a connection with the ENI by which it came.
-pub(super) fn arrive(eni: &str) -> String {
+fn arrive(eni: &str) -> String {
     format!("arrive_{eni}")
 }
 
@@ -54,16 +55,13 @@ pub(super) fn sets() -> [Set<'static>; 7] {
     ]
 }
 
-/// Fills the sets and maps.
-pub(super) fn fill(batch: &mut Batch, firewall: &Firewall) {
+/// What the sets and maps hold.
+pub(super) fn elements(firewall: &Firewall) -> BTreeMap<&'static str, BTreeSet<Element>> {
     let net = |net: &ipnet::Ipv4Net| Element::net(IpNet::V4(*net));
     let to_via = |mark: &EniMark| Value::Verdict(Verdict::Goto(via(&mark.number().to_string())));
     let to_arrive = |eni: &str| Value::Verdict(Verdict::Goto(arrive(eni)));
-    let mut add = |set: &str, elements: Vec<Element>| {
-        if !elements.is_empty() {
-            batch.add_elements(set, &elements);
-        }
-    };
+    let mut all = BTreeMap::new();
+    let mut add = |set, elements: BTreeSet<Element>| drop(all.insert(set, elements));
     add("local4", firewall.nat.untranslated.iter().map(net).collect());
     add(
         "pods4",
@@ -88,7 +86,8 @@ pub(super) fn fill(batch: &mut Batch, firewall: &Firewall) {
             .collect(),
     );
     let secondary = &firewall.secondary_devices;
-    let mut doors = vec![Element::new(ifname(firewall.primary_device.as_str())).to(to_arrive("primary"))];
+    let primary = Element::new(ifname(firewall.primary_device.as_str())).to(to_arrive("primary"));
+    let mut doors = BTreeSet::from([primary]);
     doors.extend(secondary.iter().map(|(mark, device)| {
         Element::new(ifname(device.as_str())).to(to_arrive(&mark.number().to_string()))
     }));
@@ -97,28 +96,62 @@ pub(super) fn fill(batch: &mut Batch, firewall: &Firewall) {
         .iter()
         .map(|(mark, device)| Element::new(ifname(device.as_str())).to(to_via(mark)));
     add("inward", inward.collect());
-    let mut back: Vec<Element> = secondary
+    let mut back: BTreeSet<Element> = secondary
         .keys()
         .map(|mark| Element::new(u32::from(mark.number()).to_ne_bytes()).to(to_via(mark)))
         .collect();
     let primary = Value::Verdict(Verdict::Goto(via("primary")));
-    back.push(Element::new(MARK_PRIMARY.to_ne_bytes()).to(primary));
+    back.insert(Element::new(MARK_PRIMARY.to_ne_bytes()).to(primary));
     add("back", back);
+    all
 }
 
-/// The rules of the chains that maps and rules point to.
-pub(super) fn plain_chains(batch: &mut Batch, firewall: &Firewall) {
+/// The chains that maps and rules point to, each with its rule.
+pub(super) fn plain_chains(firewall: &Firewall) -> BTreeMap<String, Rule> {
     let numbered = firewall
         .secondary_devices
         .keys()
         .map(|mark| (mark.number().to_string(), mark.number().into()));
     let primary = std::iter::once(("primary".to_owned(), MARK_PRIMARY));
-    for (eni, bits) in numbered.chain(primary) {
-        batch.add_rule(&via(&eni), &Rule::new(stamp_packet(MARK_MASK, bits)));
-        batch.add_rule(&arrive(&eni), &Rule::new(stamp_connection(MARK_MASK, bits)));
-    }
     let first = [stamp_connection(MARK_MASK, MARK_PRIMARY), goto(&via("primary"))].concat();
-    batch.add_rule(OUT_FIRST, &Rule::new(first));
+    let mut chains = BTreeMap::from([(OUT_FIRST.to_owned(), Rule::new(first))]);
+    for (eni, bits) in numbered.chain(primary) {
+        chains.insert(via(&eni), Rule::new(stamp_packet(MARK_MASK, bits)));
+        chains.insert(arrive(&eni), Rule::new(stamp_connection(MARK_MASK, bits)));
+    }
+    chains
+}
+
+/// Whether the base chains hold the same rules for both.
+pub(super) fn have_same_base_chains(one: &Firewall, other: &Firewall) -> bool {
+    // Written out, so that a new field must be thought of.
+    let decisive = |firewall: &Firewall| {
+        let Firewall {
+            primary_device,
+            secondary_devices: _,
+            singles: _,
+            prefixes: _,
+            pods: _,
+            nat:
+                NatRules {
+                    translate,
+                    untranslated: _,
+                    primary,
+                    source_ports,
+                    keep_way_back,
+                },
+            veth_prefix,
+        } = firewall.clone();
+        (
+            primary_device,
+            veth_prefix,
+            translate,
+            primary,
+            source_ports,
+            keep_way_back,
+        )
+    };
+    decisive(one) == decisive(other)
 }
 
 /// The rules of the base chains.

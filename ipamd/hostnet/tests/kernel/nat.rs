@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hostnet::Error;
 use hostnet::nat::Nat;
 use ipamd_core::net::{EniMark, Firewall};
+use ipnet::Ipv4Net;
 use netlink::nft::{Batch, Family, Nftables, RuleInfo, TableFlags};
 use nix::errno::Errno;
 
@@ -35,6 +36,26 @@ in_namespace! {
             assert!(nat.load(&firewall).unwrap());
             assert_eq!(Content::read(), fresh(&firewall));
         }
+    }
+
+    async fn whatever_came_and_went_the_table_holds_what_a_first_load_would() {
+        let wanted = variants();
+        let expected: Vec<Content> = wanted.iter().map(fresh).collect();
+        let mut nat = Nat::open().unwrap();
+        nat.load(&wanted[0]).unwrap();
+        let rules = steering_rules();
+        for (from, _) in wanted.iter().enumerate() {
+            for (to, content) in expected.iter().enumerate() {
+                nat.load(&wanted[from]).unwrap();
+                nat.load(&wanted[to]).unwrap();
+                assert_eq!(Content::read(), *content, "from {from} to {to}");
+            }
+        }
+        assert_eq!(steering_rules(), rules, "rules that stay are not written again");
+        let mut external = wanted[0].clone();
+        external.nat.translate = false;
+        nat.load(&external).unwrap();
+        assert_ne!(steering_rules(), rules);
     }
 
     async fn a_second_owner_is_refused_and_the_next_one_finds_all_in_place() {
@@ -93,6 +114,45 @@ in_namespace! {
         assert!(next.load(&other).unwrap());
         assert_eq!(Content::read(), fresh(&other));
     }
+}
+
+/// Tables that differ by what comes and goes with ENIs and addresses.
+fn variants() -> Vec<Firewall> {
+    let mark = |number| EniMark::new(number).unwrap();
+    let changed = |change: fn(&mut Firewall)| {
+        let mut firewall = firewall(&[1, 2]);
+        change(&mut firewall);
+        firewall
+    };
+    let mut moved = firewall(&[1, 2]);
+    moved.singles = moved.singles.keys().map(|address| (*address, mark(2))).collect();
+    let mut other_device = firewall(&[1]);
+    other_device.secondary_devices = BTreeMap::from([(mark(1), "ens9".parse().unwrap())]);
+    vec![
+        firewall(&[]),
+        firewall(&[1]),
+        firewall(&[1, 2, 3]),
+        firewall(&[3]),
+        changed(|firewall| firewall.singles.clear()),
+        // Neighbours become one range, one of which is in the middle of another.
+        changed(|firewall| firewall.pods.extend([net("10.0.1.64/32"), net("10.0.1.65/32")])),
+        changed(|firewall| firewall.pods.extend([net("10.0.1.64/26")])),
+        changed(|firewall| firewall.nat.untranslated.extend([net("192.168.0.0/17")])),
+        changed(|firewall| firewall.nat.untranslated.extend([net("192.168.0.0/16")])),
+        moved,
+        other_device,
+    ]
+}
+
+fn net(text: &str) -> Ipv4Net {
+    text.parse().unwrap()
+}
+
+/// What tells whether rules were written again.
+fn steering_rules() -> Vec<u64> {
+    let rules = Nftables::open().unwrap().rules(Family::Inet, TABLE).unwrap();
+    let steering = rules.iter().filter(|rule| rule.chain == "steer");
+    steering.map(|rule| rule.handle).collect()
 }
 
 /// What the table holds, without counts and handles.

@@ -110,7 +110,7 @@ pub struct Fib {
 pub struct NatFlags(pub u32);
 
 /// What happens to the packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// This hook's chain is done with it; it goes on.
     Accept,

@@ -53,7 +53,7 @@ pub enum MapsTo {
 }
 
 /// An element to add or delete.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Element {
     /// The key, or the start of a range.
     pub key: Vec<u8>,
@@ -64,7 +64,7 @@ pub struct Element {
 }
 
 /// What a key maps to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
     /// Nothing.
     Nothing,

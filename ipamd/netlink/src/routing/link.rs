@@ -60,7 +60,7 @@ impl Routing {
                 "list links".to_owned()
             })
             .await?;
-        Ok(messages.into_iter().filter_map(decode).collect())
+        Ok(messages.into_iter().filter_map(new).collect())
     }
 
     /// The link with this name, or none.
@@ -100,7 +100,7 @@ impl Routing {
         attempt: impl Fn() -> String,
     ) -> Result<Option<Link>, Error> {
         match self.get(RouteNetlinkMessage::GetLink(message), attempt).await {
-            Ok(answer) => Ok(answer.and_then(decode)),
+            Ok(answer) => Ok(answer.and_then(new)),
             Err(error) if error.is_gone() => Ok(None),
             Err(error) => Err(error),
         }
@@ -128,10 +128,14 @@ fn request() -> LinkMessage {
     message
 }
 
-fn decode(message: RouteNetlinkMessage) -> Option<Link> {
-    let RouteNetlinkMessage::NewLink(message) = message else {
-        return None;
-    };
+fn new(message: RouteNetlinkMessage) -> Option<Link> {
+    match message {
+        RouteNetlinkMessage::NewLink(message) => Some(decode(message)),
+        _ => None,
+    }
+}
+
+pub(crate) fn decode(message: LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
         up: message.header.flags.contains(LinkFlags::Up),
@@ -144,7 +148,7 @@ fn decode(message: RouteNetlinkMessage) -> Option<Link> {
     if link.kind != LinkKind::Veth {
         link.peer = None;
     }
-    Some(link)
+    link
 }
 
 fn read(link: &mut Link, attribute: LinkAttribute) {

@@ -117,7 +117,7 @@ impl Routing {
             })
             .await;
         match listed {
-            Ok(messages) => Ok(messages.into_iter().filter_map(decode).collect()),
+            Ok(messages) => Ok(messages.into_iter().filter_map(new).collect()),
             Err(error) if error.is_gone() => Ok(Vec::new()),
             Err(error) => Err(error),
         }
@@ -251,10 +251,15 @@ fn message(route: &Route) -> RouteMessage {
     message
 }
 
-fn decode(message: RouteNetlinkMessage) -> Option<Route> {
-    let RouteNetlinkMessage::NewRoute(message) = message else {
-        return None;
-    };
+fn new(message: RouteNetlinkMessage) -> Option<Route> {
+    match message {
+        RouteNetlinkMessage::NewRoute(message) => decode(message),
+        _ => None,
+    }
+}
+
+/// `None` for what is no route of a table: caches, other families.
+pub(crate) fn decode(message: RouteMessage) -> Option<Route> {
     let header = message.header;
     if header.flags.contains(RouteFlags::Cloned) {
         return None;

@@ -12,23 +12,46 @@ use ipamd_core::net::{EniMark, Firewall, NatRules, SourcePorts};
 use ipnet::Ipv4Net;
 
 use crate::namespace::Namespace;
-use crate::order::Times;
+use crate::order::{FirewallTimes, Times};
 
 const SECONDARY_ENIS: u8 = 14;
 const ADDRESSES: u8 = 49;
 
-/// Changes the policy to and fro; each change is one transaction.
-pub(crate) fn run(rounds: u32) -> Result<Times> {
+/// Each change to and fro; one transaction each.
+pub(crate) fn run(rounds: u32) -> Result<FirewallTimes> {
     let namespace = Namespace::make("firewall")?;
     let mut nat = netlink::netns::inside(namespace.as_fd(), Nat::open)?.context("claim the table")?;
-    let (near, far) = (
-        firewall(&["10.0.0.0/16"])?,
-        firewall(&["10.0.0.0/16", "172.16.0.0/12"])?,
-    );
-    nat.load(&near).context("load the table")?;
+    let usual = firewall()?;
+    let mut measure = |changed: Firewall| to_and_fro(&mut nat, &usual, &changed, rounds);
+    let mut fewer = usual.clone();
+    fewer.secondary_devices.pop_last();
+    fewer
+        .singles
+        .retain(|_, mark| usual.secondary_devices.keys().last() != Some(mark));
+    fewer.pods = fewer.singles.keys().copied().map(Ipv4Net::from).collect();
+    let mut without_one = usual.clone();
+    without_one.singles.pop_last();
+    without_one.pods.pop_last();
+    let mut wider = usual.clone();
+    wider
+        .nat
+        .untranslated
+        .insert("172.16.0.0/12".parse().context("a CIDR")?);
+    let mut external = usual.clone();
+    external.nat.translate = false;
+    Ok(FirewallTimes {
+        eni: measure(fewer)?,
+        address: measure(without_one)?,
+        cidr: measure(wider)?,
+        whole: measure(external)?,
+    })
+}
+
+fn to_and_fro(nat: &mut Nat, usual: &Firewall, changed: &Firewall, rounds: u32) -> Result<Times> {
+    nat.load(usual).context("load the table")?;
     let mut times = Vec::new();
     for round in 0..rounds {
-        let wanted = if round % 2 == 0 { &far } else { &near };
+        let wanted = if round % 2 == 0 { changed } else { usual };
         let began = Instant::now();
         nat.load(wanted).context("change the table")?;
         times.push(began.elapsed());
@@ -36,7 +59,7 @@ pub(crate) fn run(rounds: u32) -> Result<Times> {
     Ok(Times::of(times))
 }
 
-fn firewall(untranslated: &[&str]) -> Result<Firewall> {
+fn firewall() -> Result<Firewall> {
     let mut secondary_devices = BTreeMap::new();
     let mut singles = BTreeMap::new();
     for number in 1..=SECONDARY_ENIS {
@@ -44,7 +67,6 @@ fn firewall(untranslated: &[&str]) -> Result<Firewall> {
         secondary_devices.insert(mark, device(5 + number)?);
         singles.extend((1..=ADDRESSES).map(|last| (Ipv4Addr::new(10, 0, number, last), mark)));
     }
-    let untranslated: Result<BTreeSet<Ipv4Net>, _> = untranslated.iter().map(|net| net.parse()).collect();
     Ok(Firewall {
         primary_device: device(5)?,
         secondary_devices,
@@ -53,7 +75,7 @@ fn firewall(untranslated: &[&str]) -> Result<Firewall> {
         prefixes: BTreeMap::new(),
         nat: NatRules {
             translate: true,
-            untranslated: untranslated.context("a CIDR")?,
+            untranslated: BTreeSet::from(["10.0.0.0/16".parse().context("a CIDR")?]),
             primary: Ipv4Addr::new(10, 0, 0, 10),
             source_ports: SourcePorts::Prng,
             keep_way_back: true,

@@ -77,7 +77,7 @@ fn pair(number: u32, host_end: u32, pod_end: u32, namespace: i32) -> Message {
     };
     let mut message = Message::new(NEWLINK, CREATE | EXCLUSIVE);
     message.link_header(host_end, 0, 0);
-    describe(&mut message, &format!("floor{number}"), mac(1, number));
+    describe(&mut message, &format!("enifloor{number}"), mac(1, number));
     message.nest(18, |info| {
         info.attribute(1, b"veth");
         info.nest(2, |data| {

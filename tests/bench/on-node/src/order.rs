@@ -99,7 +99,7 @@ pub enum Order {
     },
     /// Count what the programs of one ADD ask of the kernel: [`Option`] of [`Counts`], none without strace.
     Count {},
-    /// Change our nftables table in a namespace of its own: [`Times`].
+    /// Change our nftables table in a namespace of its own: [`FirewallTimes`].
     Firewall {
         /// How often.
         rounds: u32,
@@ -139,6 +139,19 @@ impl Times {
 
 fn micros(time: &Duration) -> f64 {
     time.as_secs_f64() * 1e6
+}
+
+/// What changes of our nftables table cost.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct FirewallTimes {
+    /// A secondary ENI with all its addresses comes or goes.
+    pub eni: Times,
+    /// One address comes or goes.
+    pub address: Times,
+    /// A CIDR of the VPC comes or goes.
+    pub cidr: Times,
+    /// The policy changes: everything is written again.
+    pub whole: Times,
 }
 
 /// What execs cost.

@@ -104,7 +104,7 @@ fn wiring(number: u32) -> Result<PodWiring> {
     let [a, b, c, d] = number.to_be_bytes();
     let base = u32::from(Ipv4Addr::new(192, 168, 128, 1));
     Ok(PodWiring {
-        host_name: format!("wire{number}").parse().context("a device's name")?,
+        host_name: format!("eniwire{number}").parse().context("a device's name")?,
         host_mac: Mac([2, 3, a, b, c, d]),
         pod_name: "eth0".parse().context("a device's name")?,
         pod_mac: Mac([2, 4, a, b, c, d]),

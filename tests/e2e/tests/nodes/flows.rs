@@ -95,6 +95,16 @@ async fn both_kinds(site: &Site, node: &str) -> Result<(Pod, Pod, Vec<Responder>
     Ok((primary, secondary, responders))
 }
 
+/// Waits until the first node reaches both of its pods.
+async fn reached(site: &Site, first: &Pod, second: &Pod) -> Result<()> {
+    let (node, primary) = (site.machine("n1")?.node(), site.machine("n1")?.primary());
+    e2e::site::until("the node reaches both pods again", || async {
+        seen(node.network(), first.place().address, &first.name.name, primary).await?;
+        seen(node.network(), second.place().address, &second.name.name, primary).await
+    })
+    .await
+}
+
 async fn every_flow(site: &Site) -> Result<()> {
     let (near_first, near_second, _near) = both_kinds(site, "n1").await?;
     let (far_first, far_second, _far) = both_kinds(site, "n2").await?;
@@ -309,12 +319,14 @@ e2e::tests! {
             node.run("ip", &["rule", "del", "pref", rule]).await?;
         }
         node.run("ip", &["route", "flush", "table", "5120"]).await?;
-        e2e::site::until("the node reaches both pods again", || async {
-            let primary = site.machine("n1")?.primary();
-            seen(node.network(), first.place().address, &first.name.name, primary).await?;
-            seen(node.network(), second.place().address, &second.name.name, primary).await
-        })
-        .await?;
+        reached(&site, &first, &second).await?;
+        // A device that goes down loses its routes without a notice.
+        let way = node.command("ip").args(["route", "get", &first.address.to_string()]).output().await?;
+        let way = String::from_utf8_lossy(&way.stdout).into_owned();
+        let device = way.split(' ').skip_while(|word| *word != "dev").nth(1).context("the pod's device")?;
+        node.run("ip", &["link", "set", device, "down"]).await?;
+        node.run("ip", &["link", "set", device, "up"]).await?;
+        reached(&site, &first, &second).await?;
         seen(second.network(), first.place().address, &first.name.name, second.address).await
     }
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, ensure};
 use e2e::site::{Site, Wishes, ask, until};
 use vpc_sim::model::fault::{Effect, Fault};
 use vpc_sim::model::request::{Operation, Request};
 use vpc_sim::pod::PodName;
 use vpc_sim::probe::{Protocol, Responder};
 
-use crate::operator::{attached, call};
+use crate::operator::{attached, attachment, call};
 
 e2e::tests! {
     async fn an_eni_that_somebody_detaches_comes_back_with_its_pods(stage) {
@@ -21,10 +21,7 @@ e2e::tests! {
         let _responder = Responder::start("web", pod.network(), pod.place().address)?;
         let outside = site.machine("n2")?.node().network();
         ask(outside, Protocol::Tcp, pod.place().address).await?;
-        let attachment = site.vpc.cloud().change({
-            let id = id.clone();
-            move |model, _| model.attachment_of(&id)
-        }).await?.context("its attachment")?;
+        let attachment = attachment(&site, &id).await?;
         call(&site, Request::DetachNetworkInterface { attachment }).await?;
         until("the device is gone", || async {
             ensure!(!attached(&site, "n1")?.iter().any(|(other, _)| *other == id));

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use e2e::site::Site;
 use ipnet::Ipv4Net;
 use vpc_sim::cloud::Heard;
-use vpc_sim::model::id::{EniId, SubnetId};
-use vpc_sim::model::request::{Call, Caller, CreateEni, Request, Wanted};
+use vpc_sim::model::id::{AttachmentId, EniId, SubnetId};
+use vpc_sim::model::request::{Call, Caller, CreateEni, Describe, Request, Wanted};
 use vpc_sim::model::response::Response;
 use vpc_sim::model::view::EniView;
 
@@ -68,5 +68,22 @@ pub(crate) fn held(site: &Site, node: &str) -> Result<(BTreeSet<Ipv4Addr>, BTree
 
 /// Gives an ENI's addresses back to its subnet.
 pub(crate) async fn give_back(site: &Site, eni: EniId) -> Result<()> {
-    call(site, Request::DeleteNetworkInterface { eni }).await.map(drop)
+    call(site, Request::DeleteNetworkInterface { eni })
+        .await
+        .map(drop)
+}
+
+/// The attachment of an ENI, by which it can be detached.
+pub(crate) async fn attachment(site: &Site, eni: &EniId) -> Result<AttachmentId> {
+    let ask = Describe {
+        ids: vec![eni.clone()],
+        narrowed: false,
+    };
+    let Response::Enis(enis) = call(site, Request::DescribeNetworkInterfaces(ask)).await? else {
+        bail!("expected ENIs");
+    };
+    let attachment = enis.into_iter().find_map(|eni| eni.attachment);
+    Ok(attachment
+        .with_context(|| format!("find the attachment of {eni}"))?
+        .id)
 }

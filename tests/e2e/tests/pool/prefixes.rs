@@ -60,7 +60,12 @@ fn is_delegated(site: &Site, address: Ipv4Addr) -> Result<bool> {
 /// The node reaches the pod, and the pod answers.
 async fn works(site: &Site, pod: &Pod) -> Result<()> {
     let _responder = Responder::start("pod", pod.network(), pod.place().address)?;
-    ask(site.machine("n2")?.node().network(), Protocol::Tcp, pod.place().address).await?;
+    ask(
+        site.machine("n2")?.node().network(),
+        Protocol::Tcp,
+        pod.place().address,
+    )
+    .await?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What becomes of an address when its pod goes, and of a pool when its pods go.
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use e2e::site::{Site, Wishes, ask, until};
 use netlink::conntrack::Conntrack;
 use vpc_sim::pod::PodName;

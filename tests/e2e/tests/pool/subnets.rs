@@ -1,16 +1,15 @@
 //! Subnets: one that runs dry and is refilled, and others that tags offer.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, ensure};
 use e2e::site::{Site, Wishes, ask, until};
-use vpc_sim::model::request::Request;
-use vpc_sim::model::setup::NewSubnet;
+use vpc_sim::model::response::Zone;
+use vpc_sim::model::subnet::NewSubnet;
 use vpc_sim::pod::PodName;
 use vpc_sim::probe::{Protocol, Responder};
 
-use crate::operator::{attached, call, give_back, primary, take};
+use crate::operator::{attached, give_back, primary, take};
 
 /// Every address of a /28 that EC2 does not reserve, but for one.
 fn all_but(taken: Ipv4Addr) -> Vec<Ipv4Addr> {
@@ -50,15 +49,12 @@ e2e::tests! {
     async fn a_subnet_that_is_tagged_takes_what_the_nodes_own_cannot(stage) {
         let wishes = Wishes { daemons: false, subnet: "10.0.0.0/28", ..Wishes::default() };
         let site = Site::new(&stage, &wishes).await?;
-        let more = site.vpc.cloud().change(|model, _| {
-            model.add_subnet(NewSubnet {
-                cidr: "10.0.8.0/24".parse().map_err(anyhow::Error::from)?,
-                zone: "us-east-1a".to_owned(),
-                ..NewSubnet::default()
-            }).map_err(anyhow::Error::from)
-        }).await?.context("add a subnet")?;
-        let tags = [("kubernetes.io/role/cni".to_owned(), "1".to_owned())].into();
-        call(&site, Request::CreateTags { resources: vec![more.clone().into()], tags }).await?;
+        let zone = Zone { name: "us-east-1a".to_owned(), id: "use1-az1".to_owned() };
+        let offered = NewSubnet {
+            tags: [("kubernetes.io/role/cni".to_owned(), "1".to_owned())].into(),
+            ..NewSubnet::plain("10.0.8.0/24".parse()?, zone)
+        };
+        let more = site.vpc.cloud().change(move |model, _| model.add_subnet(offered)).await??;
         site.start("n1").await?;
         let names: Vec<String> = (1..=12).map(|number| format!("p{number}")).collect();
         let pods = site.add_all("n1", &names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
