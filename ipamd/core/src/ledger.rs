@@ -24,6 +24,7 @@ use crate::retry::Backoff;
 use crate::snapshot::Node;
 
 pub mod cooldown;
+pub mod hint;
 pub mod journal;
 pub mod outcome;
 mod pool;
@@ -60,6 +61,7 @@ pub struct Ledger {
     surplus_since: Option<Moment>,
     read_all_at: Option<Moment>,
     read_all_wanted: bool,
+    asked: hint::Asked,
     /// When a call last changed an ENI: what a read tells of a moment before that is out of date.
     changed: BTreeMap<EniId, Moment>,
     unwritten: Vec<Entry>,

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use ipamd_core::action::{Action, Effect, Fault};
 use ipamd_core::id::{AttachmentKey, EniId};
+use ipamd_core::ledger::hint::Hint;
 use ipamd_core::ledger::stale::Known;
 use ipamd_core::ledger::{AddRequest, Lease, NotAdded};
+use ipamd_core::moment::Moment;
 use ipamd_core::net::eni::Place;
 use ipamd_core::net::notice::Notice;
 use ipamd_core::net::pod::PodWiring;
@@ -73,8 +75,8 @@ pub(crate) enum Message {
     Explain { reply: oneshot::Sender<String> },
     /// Somebody who waited may have gone.
     CallerGone,
-    /// The node's facts.
-    Node(Box<Node>),
+    /// The node's facts, and what metadata listed of its ENIs in a look that began then.
+    Node(Box<Node>, Hint, Moment),
     /// A call came back.
     Outcome {
         action: Action,

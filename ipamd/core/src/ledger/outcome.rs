@@ -144,7 +144,7 @@ impl Ledger {
     }
 
     /// Whether what a read begun at this moment tells of an ENI may be older than what we know ourselves.
-    fn knows_better(&self, id: &EniId, read_at: Moment) -> bool {
+    pub(super) fn knows_better(&self, id: &EniId, read_at: Moment) -> bool {
         let changed = self.changed.get(id);
         changed.is_some_and(|changed| read_at < changed.after(VISIBLE_AFTER))
     }
