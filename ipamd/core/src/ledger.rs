@@ -41,18 +41,23 @@ use subnets::Subnets;
 use waiting::{Ticket, Waiting, WaitingAdd};
 
 /// Who holds what on this node.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Ledger {
     node: Option<Node>,
     enis: BTreeMap<EniId, EniRecord>,
     intents: BTreeMap<IntentId, Intent>,
+    #[serde(with = "crate::pairs")]
     leases: BTreeMap<AttachmentKey, Lease>,
     holders: BTreeMap<Ipv4Addr, AttachmentKey>,
     /// When this daemon gave a lease; one from the journal is older than any list of a runtime.
+    #[serde(with = "crate::pairs")]
     given: BTreeMap<AttachmentKey, Moment>,
     cooldown: Cooldown,
+    /// Derived from the rest.
+    #[serde(skip)]
     pool: Pool,
     waiting: Waiting,
+    #[serde(with = "crate::pairs")]
     in_flight: BTreeMap<Subject, Action>,
     backoff: Backoff,
     subnets: Subnets,
@@ -64,6 +69,7 @@ pub struct Ledger {
     asked: hint::Asked,
     /// When a call last changed an ENI: what a read tells of a moment before that is out of date.
     changed: BTreeMap<EniId, Moment>,
+    #[serde(skip)]
     unwritten: Vec<Entry>,
 }
 
@@ -97,7 +103,7 @@ pub struct Lease {
 }
 
 /// A request for an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddRequest {
     /// The attachment.
     pub key: AttachmentKey,

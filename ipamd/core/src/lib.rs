@@ -23,12 +23,14 @@
 
 pub mod action;
 pub mod address;
+pub mod explain;
 pub mod id;
 pub mod instance;
 pub mod ledger;
 pub mod max_pods;
 pub mod moment;
 pub mod net;
+mod pairs;
 pub mod plan;
 pub mod policy;
 pub mod retry;

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::{EniRecord, Ledger};
 use crate::address::{Block, Mac};
 use crate::moment::Moment;
@@ -20,7 +22,7 @@ pub struct Hint {
 }
 
 /// Listings that EC2 has been asked about already.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Asked(BTreeMap<Mac, Option<BTreeSet<Block>>>);
 
 impl Ledger {

@@ -83,6 +83,14 @@ impl EniRecord {
 }
 
 impl Ledger {
+    /// Adds to a record what is not saved of it, for a dump that was read.
+    pub(crate) fn revive(&mut self, id: &EniId, change: impl FnOnce(&mut EniRecord)) {
+        if let Some(record) = self.enis.get_mut(id) {
+            change(record);
+            self.reindex(id);
+        }
+    }
+
     /// EC2 did not show an ENI. A fresh one may not be visible yet, and nothing with a pod on it is ever dropped
     /// because a read missed it.
     pub(super) fn handle_missing(&mut self, id: &EniId, now: Moment) {

@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::Situation;
 use crate::action::{Action, Fault, Subject};
 use crate::address::{AddressCount, Block, BlockKind, PrefixCount};
@@ -20,7 +22,7 @@ use crate::policy::{Policy, WarmTarget};
 use crate::snapshot::{Owner, SeenSubnet};
 
 /// What is wanted and what there is, in addresses of the blocks that count.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Demand {
     /// What more is got in.
     pub supply: Supply,
@@ -41,7 +43,8 @@ pub struct Demand {
 }
 
 /// In what more addresses are got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Supply {
     /// In blocks of the node's kind.
     Regular(BlockKind),

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde::Serialize;
+
 use super::demand::Demand;
 use crate::action::Fault;
 use crate::address::{AddressCount, Block};
@@ -10,11 +12,12 @@ use crate::id::EniId;
 use crate::moment::Moment;
 
 /// The lines, in the order in which the plan was made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report(pub Vec<Line>);
 
 /// One decision or one reason to wait.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "line", rename_all = "snake_case")]
 pub enum Line {
     /// Nothing can be planned before the node is known.
     NodeUnknown,
