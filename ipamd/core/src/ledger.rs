@@ -52,8 +52,14 @@ pub struct Ledger {
     surplus_since: Option<Moment>,
     read_all_at: Option<Moment>,
     read_all_wanted: bool,
+    /// When EC2 certainly shows what a call did whose answer was lost, or what happened before this daemon started.
+    look_again: Option<Moment>,
     /// When a call last changed an ENI: what a read tells of a moment before that is out of date.
     changed: BTreeMap<EniId, Moment>,
+    /// When an address was given back: a read may show it still, and a call that nobody heard of may yet arrive.
+    given_back: BTreeMap<Ipv4Addr, Moment>,
+    /// Since when an attached ENI's device is awaited.
+    awaited: BTreeMap<EniId, Moment>,
     unwritten: Vec<Entry>,
 }
 
@@ -242,6 +248,12 @@ impl Ledger {
         self.read_all_wanted
     }
 
+    /// When everything is to be looked at once more, because the last look may have shown the past.
+    #[must_use]
+    pub fn look_again_at(&self) -> Option<Moment> {
+        self.look_again
+    }
+
     /// The number of the next intent: microseconds since 1970, so that a node whose journal went with a reboot does
     /// not repeat the client tokens of its past.
     #[must_use]
@@ -255,6 +267,13 @@ impl Ledger {
     pub fn leases_on(&self, eni: &EniId) -> AddressCount {
         let count = self.leases.values().filter(|lease| lease.eni == *eni).count();
         AddressCount(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// Since when the device of an attached ENI is awaited, where it is and others are served: the kernel works.
+    #[must_use]
+    pub fn awaited_since(&self, eni: &EniId) -> Option<Moment> {
+        let works = self.enis.values().any(|record| !record.served.is_empty());
+        self.awaited.get(eni).copied().filter(|_| works)
     }
 
     /// Whether an address can be given now.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::action::{Fault, Subject};
+use crate::address::AddressCount;
 use crate::moment::Moment;
 
 /// The first pause; below it EC2's own eventual consistency has not settled.
@@ -54,6 +55,18 @@ impl Backoff {
     #[must_use]
     pub fn allows(&self, subject: &Subject, now: Moment) -> bool {
         self.0.get(subject).is_none_or(|pause| pause.until <= now)
+    }
+
+    /// How much of `count` to ask for: half of it after each refusal in a row for want of room in the subnet, because EC2
+    /// gives all or nothing.
+    #[must_use]
+    pub fn modest(&self, subject: &Subject, count: AddressCount) -> AddressCount {
+        match self.0.get(subject) {
+            Some(pause) if matches!(pause.fault, Fault::SubnetFull { .. }) && count > AddressCount::ZERO => {
+                AddressCount(count.0.checked_shr(pause.failures).unwrap_or(0).max(1))
+            }
+            Some(_) | None => count,
+        }
     }
 
     /// Why the subject rests, and until when.

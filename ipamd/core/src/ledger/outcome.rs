@@ -1,7 +1,8 @@
 //! What the ledger makes of events: calls that begin, outcomes, observations, what the kernel serves.
 //!
 //! Intents are recorded before their call, and what is about to be given back stops being ours before its call: a
-//! crash at any line leaves something that can be finished or read again.
+//! crash at any line leaves something that can be finished or read again. Long because every action meets every
+//! outcome here and nowhere else.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -80,6 +81,13 @@ impl Ledger {
     pub fn handle_outcome(&mut self, action: &Action, outcome: Result<Effect, Fault>, at: Happening) {
         let subject = action.subject();
         self.in_flight.remove(&subject);
+        if let Action::UnassignAddresses { addresses, .. } = action {
+            let given = addresses.iter().map(|address| (*address, at.now));
+            self.given_back.extend(given);
+        }
+        if matches!(outcome, Err(Fault::Unknown { .. })) {
+            self.look_again = Some(at.now.after(VISIBLE_AFTER));
+        }
         match outcome {
             Ok(effect) => {
                 // That an ENI can be read says nothing about the call that made us doubt it.
@@ -112,6 +120,16 @@ impl Ledger {
     /// Notes that time passed.
     pub fn handle_time(&mut self, now: Moment) {
         self.cooldown.handle_time(now);
+        self.given_back.retain(|_, at| now.since(*at) < VISIBLE_AFTER);
+        let awaits = |record: &&EniRecord| {
+            record.serves() && record.served.is_empty() && !record.seen.blocks.is_empty()
+        };
+        let awaited = self.enis.values().filter(awaits).map(|record| {
+            let id = record.seen.id.clone();
+            let since = self.awaited.get(&id).copied().unwrap_or(now);
+            (id, since)
+        });
+        self.awaited = awaited.collect();
         // A read that is under way may answer from before any of them, however long it takes.
         if !self.in_flight.contains_key(&Subject::Instance) {
             self.changed.retain(|_, at| now.since(*at) < VISIBLE_AFTER);
@@ -137,7 +155,8 @@ impl Ledger {
             (Action::CreateEni(new), Effect::Created(seen)) => {
                 // A read may have found it first, and it may be attached by now: that is the younger truth.
                 if !self.enis.contains_key(&seen.id) {
-                    self.insert_eni(seen, Some(now));
+                    self.note_obtained(&seen.blocks);
+                    self.insert_eni(seen, Some(now), now);
                 }
                 self.end_intent(new.intent);
                 self.backoff.handle_success(&Subject::Growth);
@@ -166,16 +185,15 @@ impl Ledger {
                 }
             }),
             (Action::AssignAddresses { eni, .. }, Effect::Assigned(addresses)) => {
-                self.change(eni, |record| {
-                    record
-                        .seen
-                        .blocks
-                        .extend(addresses.into_iter().map(Block::Secondary));
-                })
+                let blocks = addresses.into_iter().map(Block::Secondary).collect();
+                self.note_obtained(&blocks);
+                self.change(eni, |record| record.seen.blocks.extend(blocks));
             }
+            // Off the record since the call began; a read right after it may still show them.
+            (Action::UnassignAddresses { .. }, Effect::Done) => {}
             (Action::DetachEni { eni, attachment }, Effect::Done) => self.note_detached(eni, attachment),
             (Action::DeleteEni { eni }, Effect::Done) => self.forget_eni(eni),
-            (_, Effect::Read(Some(seen))) => self.insert_eni(seen, None),
+            (_, Effect::Read(Some(seen))) => self.insert_eni(seen, None, now),
             (Action::ReadEni { eni }, Effect::Read(None)) => self.handle_missing(eni, now),
             (_, Effect::ReadAll(snapshot)) => self.handle_snapshot(snapshot, now),
             // An outcome that does not belong to its action: read before anything is believed.
@@ -199,8 +217,13 @@ impl Ledger {
             }
             Action::AttachEni { eni, .. } if matches!(fault, Fault::Limit { .. }) => {
                 self.begin_removal(eni);
-                self.backoff
-                    .handle_failure(Subject::Growth, fault, at.now, at.seed);
+                let subjects = [Subject::Growth, action.subject()];
+                // One with pods stays and is tried again, as rarely as everything that fails.
+                let pods = usize::from(self.leases_on(eni) > AddressCount::ZERO);
+                for subject in subjects.into_iter().take(1 + pods) {
+                    self.backoff
+                        .handle_failure(subject, fault.clone(), at.now, at.seed);
+                }
                 return;
             }
             Action::DetachEni { eni, attachment } if matches!(fault, Fault::Gone { .. }) => {
@@ -226,7 +249,7 @@ impl Ledger {
     }
 
     fn handle_snapshot(&mut self, snapshot: Snapshot, now: Moment) {
-        self.read_all_at = Some(snapshot.at);
+        self.note_look(&snapshot);
         self.read_all_wanted = false;
         let missing: Vec<EniId> = self
             .enis
@@ -239,10 +262,10 @@ impl Ledger {
                 continue;
             }
             if let Owner::Ours(Some(intent)) = seen.owner {
-                self.insert_eni(seen, None);
+                self.insert_eni(seen, None, now);
                 self.end_intent(intent);
             } else {
-                self.insert_eni(seen, None);
+                self.insert_eni(seen, None, now);
             }
         }
         for id in missing {
@@ -250,6 +273,19 @@ impl Ledger {
                 self.handle_missing(&id, now);
             }
         }
+    }
+
+    /// The first look of a daemon may show what was before the last one's calls. One that left an ENI out, because we knew
+    /// better, settles nothing either.
+    fn note_look(&mut self, snapshot: &Snapshot) {
+        let settles = self.look_again.is_some_and(|due| due <= snapshot.at);
+        let known = self.enis.keys().any(|id| self.knows_better(id, snapshot.at));
+        if self.read_all_at.is_none() || (settles && known) {
+            self.look_again = Some(snapshot.at.after(VISIBLE_AFTER));
+        } else if settles {
+            self.look_again = None;
+        }
+        self.read_all_at = Some(snapshot.at);
     }
 
     /// EC2 did not show an ENI. A fresh one may not be visible yet, and nothing with a pod on it is ever dropped
@@ -277,7 +313,7 @@ impl Ledger {
 
     /// Takes an ENI on record as EC2 described it. Blocks with a pod on them stay, whatever a read missed.
     /// One that is attached to another instance is no longer ours.
-    fn insert_eni(&mut self, mut seen: SeenEni, created: Option<Moment>) {
+    fn insert_eni(&mut self, mut seen: SeenEni, created: Option<Moment>, now: Moment) {
         let node = self.node.as_ref();
         if let (Some(node), Some(attachment)) = (node, &seen.attachment)
             && attachment.instance != node.instance
@@ -286,6 +322,7 @@ impl Ledger {
             return;
         }
         let known = self.enis.get(&seen.id).cloned();
+        let uncertain = self.drop_given_back(&mut seen, now);
         if let Some(known) = &known {
             let held = |block: &&Block| {
                 block
@@ -306,7 +343,7 @@ impl Ledger {
                 .as_ref()
                 .map(|known| known.served.intersection(&seen.blocks).copied().collect())
                 .unwrap_or_default(),
-            uncertain: false,
+            uncertain,
             created: created.or(known.as_ref().and_then(|known| known.created)),
             seen,
         };
@@ -316,6 +353,35 @@ impl Ledger {
             });
         }
         self.enis.insert(record.seen.id.clone(), record);
+    }
+
+    /// Whether a read shows addresses that were just given back. They are not handed out again, and the ENI is read once
+    /// more when the call has certainly had its effect or none.
+    fn drop_given_back(&mut self, seen: &mut SeenEni, now: Moment) -> bool {
+        let before = seen.blocks.len();
+        let is_given = |block: &Block| {
+            block
+                .addresses()
+                .any(|address| self.given_back.contains_key(&address))
+        };
+        seen.blocks.retain(|block| !is_given(block));
+        let lingers = seen.blocks.len() < before;
+        if lingers {
+            let fault = Fault::Stale {
+                code: "an address that was given back shows still".to_owned(),
+            };
+            let seed = now.0.subsec_nanos().into();
+            let subject = Subject::Eni(seen.id.clone());
+            self.backoff.handle_failure(subject, fault, now, seed);
+        }
+        lingers
+    }
+
+    /// EC2 gave these, whatever was given back before.
+    fn note_obtained(&mut self, blocks: &BTreeSet<Block>) {
+        for address in blocks.iter().flat_map(|block| block.addresses()) {
+            self.given_back.remove(&address);
+        }
     }
 
     /// The mark after the last one given that no ENI has, so that connections of an ENI that went have time to end.

@@ -1,12 +1,18 @@
 //! Takes ENIs that are half-way to where they are going: attached, then tied to the instance; detached, then deleted.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::report::Line;
 use super::{Planner, grow};
 use crate::action::Action;
+use crate::address::AddressCount;
 use crate::ledger::{EniRecord, Ledger};
 use crate::snapshot::{Node, Owner};
+
+/// How long a device may take to show before its ENI is given up: they come within seconds, bug reports know minutes, and
+/// pods may be waiting. Assumed.
+const DEVICE_PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn finish(planner: &mut Planner<'_>) {
     let ledger = planner.situation.ledger;
@@ -27,9 +33,25 @@ pub(super) fn finish(planner: &mut Planner<'_>) {
             }
             planner.act(action);
         } else if !record.removing && record.served.is_empty() && !record.seen.blocks.is_empty() {
-            planner.say(Line::AwaitsDevice {
-                eni: record.seen.id.clone(),
-            });
+            await_device(planner, record);
+        }
+    }
+}
+
+/// An ENI without a device serves nobody and counts as held: one without pods is replaced.
+fn await_device(planner: &mut Planner<'_>, record: &EniRecord) {
+    let (ledger, eni) = (planner.situation.ledger, record.seen.id.clone());
+    planner.say(Line::AwaitsDevice { eni: eni.clone() });
+    let due = ledger
+        .awaited_since(&eni)
+        .map(|since| since.after(DEVICE_PATIENCE));
+    let has_pods = ledger.leases_on(&eni) > AddressCount::ZERO;
+    if let (Some(due), Some(attachment), false) = (due, &record.seen.attachment, has_pods) {
+        if due <= planner.situation.now {
+            let attachment = attachment.id.clone();
+            planner.act(Action::DetachEni { eni, attachment });
+        } else {
+            planner.wake(Some(due));
         }
     }
 }

@@ -36,7 +36,8 @@ fn fill(planner: &mut Planner<'_>, mut missing: AddressCount) -> AddressCount {
         let usable = record.gives() && !record.uncertain && !planner.is_busy(&subject);
         if usable && room > AddressCount::ZERO {
             let eni = record.seen.id.clone();
-            if planner.act(Action::AssignAddresses { eni, count: room }) {
+            let count = planner.situation.ledger.backoff().modest(&subject, room);
+            if planner.act(Action::AssignAddresses { eni, count }) {
                 missing = missing.less(room);
             }
         }
@@ -115,7 +116,7 @@ fn create(planner: &mut Planner<'_>, mut missing: AddressCount) {
             });
             return;
         }
-        let addresses = missing.min(slots);
+        let addresses = backoff.modest(&Subject::Growth, missing.min(slots));
         let new = new_eni(situation, node, intent, addresses);
         if !planner.act(Action::CreateEni(new)) {
             return;

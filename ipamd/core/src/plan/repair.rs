@@ -15,7 +15,9 @@ pub(super) fn repair(planner: &mut Planner<'_>) {
     let Some(node) = situation.ledger.node() else {
         return;
     };
-    let due = situation.ledger.read_all_at().map(|at| at.after(READ_ALL_EVERY));
+    let hourly = situation.ledger.read_all_at().map(|at| at.after(READ_ALL_EVERY));
+    let again = situation.ledger.look_again_at();
+    let due = hourly.map(|hourly| again.map_or(hourly, |again| again.min(hourly)));
     if situation.ledger.read_all_wanted() || due.is_none_or(|due| due <= situation.now) {
         planner.act(Action::ReadAll {
             instance: node.instance.clone(),
