@@ -67,8 +67,13 @@ pub struct Ledger {
     read_all_at: Option<Moment>,
     read_all_wanted: bool,
     asked: hint::Asked,
+    /// When EC2 certainly shows what a call did whose answer was lost, or what happened before this daemon started.
+    look_again: Option<Moment>,
     /// When a call last changed an ENI: what a read tells of a moment before that is out of date.
     changed: BTreeMap<EniId, Moment>,
+    /// When a block was given back: a read may show it still, and a call that nobody heard of may yet arrive.
+    #[serde(with = "crate::pairs")]
+    given_back: BTreeMap<Block, Moment>,
     #[serde(skip)]
     unwritten: Vec<Entry>,
 }
@@ -218,6 +223,12 @@ impl Ledger {
     #[must_use]
     pub fn read_all_wanted(&self) -> bool {
         self.read_all_wanted
+    }
+
+    /// When everything is to be looked at once more, because the last look may have shown the past.
+    #[must_use]
+    pub fn look_again_at(&self) -> Option<Moment> {
+        self.look_again
     }
 
     /// The number of the next intent: microseconds since 1970, so that a node whose journal went with a reboot does

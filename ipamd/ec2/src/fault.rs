@@ -42,7 +42,9 @@ fn unknown(reason: &str) -> Fault {
     }
 }
 
-fn by_code(code: &str, message: &str, operation: &'static str, subject: &str) -> Fault {
+/// What to do about an answer with this code and message. `subject` is the subnet or ENI that the call was about.
+#[must_use]
+pub fn by_code(code: &str, message: &str, operation: &'static str, subject: &str) -> Fault {
     let named = || code.to_owned();
     match code {
         "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "EC2ThrottledException" => {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::journal::Entry;
 use super::{EniRecord, Intent, Ledger};
 use crate::action::{Action, Effect, Fault, Subject};
+use crate::address::AddressCount;
 use crate::address::Block;
 use crate::id::EniId;
 use crate::moment::Moment;
@@ -58,10 +59,14 @@ impl Ledger {
                 });
                 self.intents.insert(new.intent, intent);
             }
-            Action::Unassign { eni, blocks } => self.change(eni, |record| {
-                record.seen.blocks.retain(|block| !blocks.contains(block));
-                record.served.retain(|block| !blocks.contains(block));
-            }),
+            Action::Unassign { eni, blocks } => {
+                self.change(eni, |record| {
+                    record.seen.blocks.retain(|block| !blocks.contains(block));
+                    record.served.retain(|block| !blocks.contains(block));
+                });
+                let blocks = blocks.clone();
+                self.unwritten.push(Entry::GivenBack { blocks });
+            }
             Action::DetachEni { eni, .. } | Action::DeleteEni { eni } => self.begin_removal(eni),
             Action::CreateEni(_)
             | Action::AttachEni { .. }
@@ -78,6 +83,12 @@ impl Ledger {
     pub fn handle_outcome(&mut self, action: &Action, outcome: Result<Effect, Fault>, at: Happening) {
         let subject = action.subject();
         self.in_flight.remove(&subject);
+        if let Action::Unassign { blocks, .. } = action {
+            self.note_given_back(blocks, at.now);
+        }
+        if matches!(outcome, Err(Fault::Unknown { .. })) {
+            self.look_again = Some(at.now.after(VISIBLE_AFTER));
+        }
         match outcome {
             Ok(effect) => {
                 // That an ENI can be read says nothing about the call that made us doubt it.
@@ -122,6 +133,7 @@ impl Ledger {
     /// Notes that time passed.
     pub fn handle_time(&mut self, now: Moment) {
         self.handle_rested(now);
+        self.given_back.retain(|_, at| now.since(*at) < VISIBLE_AFTER);
         // A read that is under way may answer from before any of them, however long it takes.
         if !self.in_flight.contains_key(&Subject::Instance) {
             self.changed.retain(|_, at| now.since(*at) < VISIBLE_AFTER);
@@ -154,6 +166,7 @@ impl Ledger {
             (Action::CreateEni(new), Effect::Created(seen)) => {
                 // A read may have found it first, and it may be attached by now: that is the younger truth.
                 if !self.enis.contains_key(&seen.id) {
+                    self.note_obtained(&seen.blocks);
                     self.insert_eni(seen, Some(now), now);
                 }
                 self.end_intent(new.intent);
@@ -187,11 +200,14 @@ impl Ledger {
                 }
             }),
             (Action::Assign { eni, ask }, Effect::Assigned(blocks)) => {
+                self.note_obtained(&blocks);
                 self.change(eni, |record| record.seen.blocks.extend(blocks));
                 if let Some(subnet) = self.enis.get(eni).map(|record| record.seen.subnet.clone()) {
                     self.handle_plenty(&subnet, *ask);
                 }
             }
+            // Off the record since the call began; a read right after it may still show them.
+            (Action::Unassign { .. }, Effect::Done) => {}
             (Action::DetachEni { eni, attachment }, Effect::Done) => self.note_detached(eni, attachment),
             (Action::DeleteEni { eni }, Effect::Done) => self.forget_eni(eni),
             (_, Effect::Read(Some(seen))) => self.insert_eni(seen, None, now),
@@ -220,8 +236,13 @@ impl Ledger {
             }
             Action::AttachEni { eni, .. } if matches!(fault, Fault::Limit { .. }) => {
                 self.begin_removal(eni);
-                self.backoff
-                    .handle_failure(Subject::Growth, fault, at.now, at.seed);
+                let subjects = [Subject::Growth, action.subject()];
+                // One with pods stays and is tried again, as rarely as everything that fails.
+                let pods = usize::from(self.leases_on(eni) > AddressCount::ZERO);
+                for subject in subjects.into_iter().take(1 + pods) {
+                    self.backoff
+                        .handle_failure(subject, fault.clone(), at.now, at.seed);
+                }
                 return;
             }
             Action::DetachEni { eni, attachment } if matches!(fault, Fault::Gone { .. }) => {
@@ -247,7 +268,7 @@ impl Ledger {
     }
 
     fn handle_snapshot(&mut self, snapshot: Snapshot, now: Moment) {
-        self.read_all_at = Some(snapshot.at);
+        self.note_look(&snapshot);
         self.read_all_wanted &= snapshot.scope == Scope::Attached;
         let covered =
             |record: &EniRecord| snapshot.scope == Scope::Everything || record.seen.attachment.is_some();
@@ -276,6 +297,19 @@ impl Ledger {
                 Scope::Everything => {}
             }
         }
+    }
+
+    /// The first look of a daemon may show what was before the last one's calls. One that left an ENI out, because we knew
+    /// better, settles nothing either.
+    fn note_look(&mut self, snapshot: &Snapshot) {
+        let settles = self.look_again.is_some_and(|due| due <= snapshot.at);
+        let known = self.enis.keys().any(|id| self.knows_better(id, snapshot.at));
+        if self.read_all_at.is_none() || (settles && known) {
+            self.look_again = Some(snapshot.at.after(VISIBLE_AFTER));
+        } else if settles {
+            self.look_again = None;
+        }
+        self.read_all_at = Some(snapshot.at);
     }
 
     pub(super) fn end_intent(&mut self, intent: crate::id::IntentId) {

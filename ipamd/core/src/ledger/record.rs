@@ -127,7 +127,14 @@ impl Ledger {
             self.forget_eni(&seen.id);
             return;
         }
+        // Somebody else's takes no place here unless it is attached here.
+        let elsewhere = seen.owner == Owner::Foreign && seen.attachment.is_none();
+        if elsewhere && self.leases_on(&seen.id) == AddressCount::ZERO {
+            self.forget_eni(&seen.id);
+            return;
+        }
         let known = self.enis.get(&seen.id).cloned();
+        let uncertain = self.drop_given_back(&mut seen, now);
         let before = known
             .as_ref()
             .map(|known| known.seen.blocks.clone())
@@ -156,7 +163,7 @@ impl Ledger {
                 .as_ref()
                 .map(|known| known.served.intersection(&seen.blocks).copied().collect())
                 .unwrap_or_default(),
-            uncertain: false,
+            uncertain,
             vanished: false,
             lost,
             attached: seen
@@ -174,6 +181,33 @@ impl Ledger {
         let id = record.seen.id.clone();
         self.enis.insert(id.clone(), record);
         self.reindex(&id);
+    }
+
+    /// Whether a read shows addresses that were just given back. They are not handed out again, and the ENI is read once
+    /// more when the call has certainly had its effect or none.
+    fn drop_given_back(&mut self, seen: &mut SeenEni, now: Moment) -> bool {
+        let before = seen.blocks.len();
+        seen.blocks.retain(|block| !self.given_back.contains_key(block));
+        let lingers = seen.blocks.len() < before;
+        if lingers {
+            let fault = Fault::Stale {
+                code: "an address that was given back shows still".to_owned(),
+            };
+            let seed = now.0.subsec_nanos().into();
+            let subject = Subject::Eni(seen.id.clone());
+            self.backoff.handle_failure(subject, fault, now, seed);
+        }
+        lingers
+    }
+
+    /// Blocks were given back: for a while a read may show them still, and a call that nobody heard of may yet arrive.
+    pub(super) fn note_given_back(&mut self, blocks: &BTreeSet<Block>, at: Moment) {
+        self.given_back.extend(blocks.iter().map(|block| (*block, at)));
+    }
+
+    /// EC2 gave these, whatever was given back before.
+    pub(super) fn note_obtained(&mut self, blocks: &BTreeSet<Block>) {
+        self.given_back.retain(|block, _| !blocks.contains(block));
     }
 
     /// The mark after the last one given that no ENI has, so that connections of an ENI that went have time to end.

@@ -247,10 +247,11 @@ impl Strays {
         let records = situation.ledger.enis().values().filter(ours);
         let blocks = records.flat_map(|record| record.seen.blocks.iter().map(move |block| (record, block)));
         for (record, block) in blocks {
-            if record.excluded || !supply.counts(*block) {
+            let gone = record.vanished || record.lost.contains(block);
+            if record.excluded || gone || !supply.counts(*block) {
                 let in_block = situation.ledger.used_in(*block, situation.now);
                 used = used + in_block;
-                if in_block == AddressCount::ZERO {
+                if in_block == AddressCount::ZERO && !gone {
                     free = free + block.size();
                 }
             }

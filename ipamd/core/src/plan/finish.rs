@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::report::Line;
 use super::{Planner, demand, grow};
 use crate::action::Action;
-use crate::address::AddressCount;
 use crate::ledger::{EniRecord, Ledger};
 use crate::snapshot::{Node, Owner};
 
@@ -34,18 +33,22 @@ pub(super) fn finish(planner: &mut Planner<'_>) {
     }
 }
 
-/// Minutes have been seen, and agents that wait 150 s and more; what has no device by then is given up.
-const DEVICE_LOST: Duration = Duration::from_secs(180);
+/// What has no device by then is given up: it takes the place of one that would, and a pod may wait for it. Devices come
+/// within seconds, though bug reports know minutes.
+const DEVICE_LOST: Duration = Duration::from_secs(60);
 
-/// Waits for an ENI's device, and gives the ENI up when it does not come; one with pods is kept, they may come back.
+/// Waits for an ENI's device, and gives the ENI up when it does not come. One with pods is only attached again: its
+/// addresses are theirs, and no packet of theirs passes as it is.
 fn await_device(planner: &mut Planner<'_>, record: &EniRecord) {
     let situation = planner.situation;
     let eni = record.seen.id.clone();
     let lost_at = record.attached.map(|at| at.after(DEVICE_LOST));
     let is_lost = lost_at.is_some_and(|at| at <= situation.now);
-    let unused = situation.ledger.leases_on(&eni) == AddressCount::ZERO;
+    // Where nothing is served at all it is the kernel that does not work.
+    let mut others = situation.ledger.enis().values();
+    let kernel_works = others.any(|record| !record.served.is_empty());
     match &record.seen.attachment {
-        Some(attachment) if is_lost && unused => {
+        Some(attachment) if is_lost && kernel_works => {
             planner.say(Line::DeviceLost { eni: eni.clone() });
             let attachment = attachment.id.clone();
             planner.act(Action::DetachEni { eni, attachment });

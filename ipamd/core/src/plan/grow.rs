@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::demand::{Demand, Supply, foreign_enis, holds, usable_enis};
+use super::demand::{Demand, Supply, foreign_enis, holds, is_late, usable_enis};
 use super::report::Line;
 use super::{Planner, Situation};
 use crate::action::{Action, NewEni, Subject};
@@ -34,7 +34,8 @@ fn fill(planner: &mut Planner<'_>, demand: &Demand, mut missing: AddressCount) -
     let mut room_kept = rooms_for_prefixes(demand);
     for record in records {
         let id = &record.seen.id;
-        let usable = record.gives() && !record.uncertain && planner.spare.as_ref() != Some(id);
+        let late = is_late(record, planner.situation.now);
+        let usable = record.gives() && !record.uncertain && !late && planner.spare.as_ref() != Some(id);
         let usable = usable && !planner.is_busy(&Subject::Eni(id.clone()));
         if !usable || !planner.may_ask(record, demand) {
             continue;
@@ -69,7 +70,8 @@ fn wait_for_room(planner: &mut Planner<'_>, demand: &Demand, missing: AddressCou
     let busy = ledger.enis().values().filter(|record| {
         let busy = planner.is_busy(&Subject::Eni(record.seen.id.clone()));
         // One that is not attached yet can be asked once it is.
-        holds(record) && (busy || !record.serves()) && planner.may_ask(record, demand)
+        let late = is_late(record, planner.situation.now);
+        holds(record) && !late && (busy || !record.serves()) && planner.may_ask(record, demand)
     });
     let room = busy.map(|record| {
         planner
@@ -93,7 +95,8 @@ fn wait_for_room(planner: &mut Planner<'_>, demand: &Demand, missing: AddressCou
 impl Planner<'_> {
     /// Address slots of an ENI that nothing takes.
     pub(super) fn free_slots(&self, record: &EniRecord) -> u32 {
-        let used = u32::try_from(record.seen.blocks.len()).unwrap_or(u32::MAX);
+        let used = record.seen.blocks.difference(&record.lost).count();
+        let used = u32::try_from(used).unwrap_or(u32::MAX);
         self.situation.limits.pod_slots_per_eni().saturating_sub(used)
     }
 

@@ -15,9 +15,11 @@ pub(super) fn repair(planner: &mut Planner<'_>) {
     let Some(node) = situation.ledger.node() else {
         return;
     };
-    let due = situation.ledger.read_all_at().map(|at| at.after(READ_ALL_EVERY));
+    let hourly = situation.ledger.read_all_at().map(|at| at.after(READ_ALL_EVERY));
+    let again = situation.ledger.look_again_at();
+    let due = hourly.map(|hourly| again.map_or(hourly, |again| again.min(hourly)));
     let first_or_lost = situation.ledger.read_all_wanted() || due.is_none();
-    let unfinished = !situation.ledger.intents().is_empty();
+    let unfinished = !situation.ledger.intents().is_empty() || again.is_some();
     if first_or_lost || due.is_some_and(|due| due <= situation.now) {
         planner.act(Action::ReadAll {
             instance: node.instance.clone(),

@@ -137,7 +137,7 @@ impl fmt::Display for Line {
             Self::Uncertain { eni } => write!(f, "Nobody knows what the last call did to {eni}."),
             Self::AwaitsDevice { eni } => write!(f, "{eni} is attached and its device is not there yet."),
             Self::DeviceLost { eni } => {
-                write!(f, "The device of {eni} did not come; it is given up and another takes its place.")
+                write!(f, "The device of {eni} did not come: detached, to be replaced or attached again.")
             }
             Self::Lost { eni, blocks } => {
                 let blocks: Vec<String> = blocks.iter().map(ToString::to_string).collect();
