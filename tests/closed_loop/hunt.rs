@@ -119,15 +119,29 @@ pub(crate) fn report(failing: &[(u64, String)]) -> String {
     )
 }
 
-/// Leaves out as many steps as possible, large parts first.
+/// What kind of failure it is: its words without names and numbers.
+fn kind(failure: &Failure) -> String {
+    let letters = failure.why.chars().take_while(|letter| *letter != ':');
+    letters
+        .filter(|letter| !letter.is_ascii_digit())
+        .collect::<String>()
+        .split("eni-")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Leaves out as many steps as possible, large parts first, as long as it fails in the same way.
 pub(crate) fn shrink(mut script: Script) -> (Script, Failure) {
+    let wanted = attempt(&script, false).err().map(|failure| kind(&failure));
     let mut part = script.steps.len();
     while part > 0 {
         let mut start = 0;
         while start < script.steps.len() {
             let end = (start + part).min(script.steps.len());
             let shorter = script.without(start..end);
-            if attempt(&shorter, false).is_err() {
+            let failure = attempt(&shorter, false).err().map(|failure| kind(&failure));
+            if failure.is_some() && failure == wanted {
                 script = shorter;
             } else {
                 start = end;

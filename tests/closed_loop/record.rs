@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipamd_core::action::Action;
 use ipamd_core::address::Block;
 use ipamd_core::id::AttachmentKey;
+use ipamd_core::ledger::EniRecord;
 use ipamd_core::ledger::{Lease, Ledger};
 use ipamd_core::plan::{Plan, Situation, plan};
 use ipamd_core::snapshot::Owner;
@@ -235,7 +236,13 @@ impl World {
         let ledger = situation.ledger;
         let is_new = |action: &&Action| matches!(action, Action::CreateEni(new) if !ledger.intents().contains_key(&new.intent));
         let created = planned.actions.iter().filter(is_new).count();
-        let enis = ledger.enis().len() + ledger.intents().len() + created;
+        // What EC2 shows no more, and what is neither ours nor here, takes no place.
+        let takes_a_place = |record: &&EniRecord| {
+            let elsewhere = record.seen.owner == Owner::Foreign && record.seen.attachment.is_none();
+            !record.vanished && !elsewhere
+        };
+        let there = ledger.enis().values().filter(takes_a_place).count();
+        let enis = there + ledger.intents().len() + created;
         let most = situation
             .policy
             .max_eni

@@ -201,7 +201,11 @@ impl Ledger {
             }),
             (Action::Assign { eni, ask }, Effect::Assigned(blocks)) => {
                 self.note_obtained(&blocks);
-                self.change(eni, |record| record.seen.blocks.extend(blocks));
+                self.disown(&blocks, eni);
+                self.change(eni, |record| {
+                    record.lost.retain(|block| !blocks.contains(block));
+                    record.seen.blocks.extend(blocks);
+                });
                 if let Some(subnet) = self.enis.get(eni).map(|record| record.seen.subnet.clone()) {
                     self.handle_plenty(&subnet, *ask);
                 }

@@ -134,7 +134,8 @@ impl Ledger {
             return;
         }
         let known = self.enis.get(&seen.id).cloned();
-        let uncertain = self.drop_given_back(&mut seen, now);
+        let uncertain = self.drop_given_back(&mut seen, now) | self.drop_moved(&mut seen);
+        self.disown(&seen.blocks, &seen.id);
         let before = known
             .as_ref()
             .map(|known| known.seen.blocks.clone())
@@ -198,6 +199,37 @@ impl Ledger {
             self.backoff.handle_failure(subject, fault, now, seed);
         }
         lingers
+    }
+
+    /// Whether a read shows addresses that EC2 has since given to another ENI of ours: the other has them.
+    fn drop_moved(&mut self, seen: &mut SeenEni) -> bool {
+        let before = seen.blocks.len();
+        let younger = self
+            .enis
+            .iter()
+            .filter(|(id, _)| **id != seen.id && self.changed.contains_key(*id));
+        let theirs: BTreeSet<Block> = younger
+            .flat_map(|(_, record)| &record.seen.blocks)
+            .copied()
+            .collect();
+        seen.blocks.retain(|block| !overlaps(*block, &theirs));
+        seen.blocks.len() < before
+    }
+
+    /// What one ENI has another has no more: an address is on one ENI. The other is read again.
+    pub(super) fn disown(&mut self, blocks: &BTreeSet<Block>, owner: &EniId) {
+        let others = self.enis.iter().filter(|(id, record)| {
+            *id != owner && record.seen.blocks.iter().any(|block| overlaps(*block, blocks))
+        });
+        let others: Vec<EniId> = others.map(|(id, _)| id.clone()).collect();
+        for id in others {
+            self.change(&id, |record| {
+                record.seen.blocks.retain(|block| !overlaps(*block, blocks));
+                record.served.retain(|block| !overlaps(*block, blocks));
+                record.lost.retain(|block| !overlaps(*block, blocks));
+                record.uncertain = true;
+            });
+        }
     }
 
     /// Blocks were given back: for a while a read may show them still, and a call that nobody heard of may yet arrive.
@@ -286,4 +318,11 @@ impl Ledger {
             });
         }
     }
+}
+
+/// Whether a block has an address in common with any of these.
+fn overlaps(block: Block, with: &BTreeSet<Block>) -> bool {
+    let net = block.net();
+    let meets = |other: &Block| net.contains(&other.net()) || other.net().contains(&net);
+    with.contains(&block) || with.iter().any(meets)
 }

@@ -157,7 +157,7 @@ fn enis_of_ours(situation: &Situation<'_>) -> u32 {
         .ledger
         .enis()
         .values()
-        .filter(|record| record.seen.owner != Owner::Foreign);
+        .filter(|record| record.seen.owner != Owner::Foreign && !record.vanished);
     u32::try_from(ours.count() + situation.ledger.intents().len()).unwrap_or(u32::MAX)
 }
 
