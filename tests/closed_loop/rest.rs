@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use ipamd_core::action::Action;
 use ipamd_core::address::{Block, PrefixCount};
 use ipamd_core::ledger::EniRecord;
 use ipamd_core::policy::{AddressTarget, WarmTarget};
@@ -181,6 +182,8 @@ impl World {
             .copied()
             .collect();
         let mut faults = Vec::new();
+        let (ours, foreign) = self.attached();
+        let has_place = ours.len() as u32 + foreign < self.limits.enis();
         for eni in self.enis() {
             let whose = owner(eni, &instance);
             let here = eni.attachment.is_some();
@@ -189,7 +192,10 @@ impl World {
                 None => faults.push(format!("{} ({whose:?}) is not on record", eni.id)),
                 Some(_) if whose == Owner::Foreign => {}
                 Some(record) => {
-                    faults.extend(differences(&see(eni, &instance), record, &touched));
+                    // One with pods that somebody detached, and whose place somebody took, waits for it.
+                    if here || has_place {
+                        faults.extend(differences(&see(eni, &instance), record, &touched));
+                    }
                 }
             }
         }
@@ -206,7 +212,14 @@ impl World {
         }
         // Where there is no room it is tried again and again.
         let satisfied = !self.is_dry();
-        if satisfied && (!ledger.intents().is_empty() || !ledger.in_flight().is_empty()) {
+        let reads = |action: &&Action| {
+            matches!(
+                action,
+                Action::ReadEni { .. } | Action::ReadAll { .. } | Action::ReadSubnets { .. }
+            )
+        };
+        let changes = ledger.in_flight().values().any(|action| !reads(&action));
+        if satisfied && (!ledger.intents().is_empty() || changes) {
             faults.push("something is still under way".to_owned());
         }
         if satisfied && !daemon.last_plan.actions.is_empty() {
@@ -232,14 +245,18 @@ impl World {
             .iter()
             .flat_map(|eni| eni.secondary.iter().copied())
             .collect();
-        // What an operator took from a pod stays on record for as long as the pod lives.
-        let kept = self.told().keys().filter(|address| {
-            !held.contains(address) && self.record.touched.contains_key(&address.to_string())
-        });
-        let held = u32::try_from(held.len() + kept.count()).unwrap();
-        let all_in_use = u32::try_from(self.pods.all.len()).unwrap();
+        // What an operator took from under a pod counts neither as use nor as held.
+        let kept = self
+            .told()
+            .keys()
+            .filter(|address| !held.contains(address))
+            .count();
+        let held = u32::try_from(held.len()).unwrap();
+        let all_in_use = u32::try_from(self.pods.all.len() - kept).unwrap();
         let used = u32::try_from(self.told().len()).unwrap();
-        let capacity = self.capacity(foreign);
+        let capacity = self
+            .capacity(foreign)
+            .saturating_sub(u32::try_from(kept).unwrap());
         let per_eni = self.limits.pod_slots_per_eni();
         let in_use = all_in_use.min(capacity);
         let whole = |enis: u32| {

@@ -67,6 +67,8 @@ pub struct Ledger {
     read_all_at: Option<Moment>,
     read_all_wanted: bool,
     asked: hint::Asked,
+    /// ENIs that metadata shows otherwise.
+    doubted: BTreeSet<EniId>,
     /// When EC2 certainly shows what a call did whose answer was lost, or what happened before this daemon started.
     look_again: Option<Moment>,
     /// When a call last changed an ENI: what a read tells of a moment before that is out of date.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{EniRecord, Ledger};
 use crate::address::{Block, Mac};
+use crate::id::EniId;
 use crate::moment::Moment;
 
 /// What metadata listed in one look.
@@ -43,7 +44,8 @@ impl Ledger {
             let listed = hint.enis.get(mac);
             let record = known.get(mac);
             let settled = record.is_none_or(|record| !self.knows_better(&record.seen.id, at));
-            let agrees = record.map(|record| &record.seen.blocks) == listed;
+            let believed = record.map(|record| &record.seen.blocks - &record.lost);
+            let agrees = believed.as_ref() == listed;
             if agrees {
                 self.asked.0.remove(mac);
             } else if settled && self.asked.0.insert(*mac, listed.cloned()) != Some(listed.cloned()) {
@@ -53,9 +55,12 @@ impl Ledger {
         }
         self.asked.0.retain(|mac, _| all.contains(mac));
         self.read_all_wanted |= strangers;
-        for id in odd {
-            self.change(&id, |record| record.uncertain = true);
-        }
+        self.doubted.extend(odd);
+    }
+
+    /// ENIs that are to be read because of metadata, once a read can tell more than what a call has just done.
+    pub fn doubted(&self, now: Moment) -> impl Iterator<Item = &EniId> {
+        self.doubted.iter().filter(move |id| !self.knows_better(id, now))
     }
 }
 
@@ -121,7 +126,7 @@ mod tests {
             enis: [(eni().id, eni())].into(),
         };
         hear(&mut ledger, &read_all, Effect::ReadAll(snapshot), moment(1));
-        let uncertain = |ledger: &Ledger| ledger.enis()[&eni().id].uncertain;
+        let uncertain = |ledger: &Ledger| ledger.doubted.contains(&eni().id);
         ledger.handle_hint(&hint(&[5, 6]), moment(100));
         assert!(!uncertain(&ledger), "it agrees");
         ledger.handle_hint(&hint(&[5]), moment(160));

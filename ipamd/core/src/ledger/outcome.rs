@@ -214,6 +214,10 @@ impl Ledger {
             (Action::Unassign { .. }, Effect::Done) => {}
             (Action::DetachEni { eni, attachment }, Effect::Done) => self.note_detached(eni, attachment),
             (Action::DeleteEni { eni }, Effect::Done) => self.forget_eni(eni),
+            (Action::ReadEni { eni }, Effect::Read(Some(seen))) if seen.id == *eni => {
+                self.doubted.remove(eni);
+                self.insert_eni(seen, None, now);
+            }
             (_, Effect::Read(Some(seen))) => self.insert_eni(seen, None, now),
             (Action::ReadEni { eni }, Effect::Read(None)) => self.handle_missing(eni, now),
             (_, Effect::Subnets(seen, read_at)) => self.handle_subnets(seen, read_at, now),

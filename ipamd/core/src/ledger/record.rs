@@ -277,6 +277,7 @@ impl Ledger {
     }
 
     pub(super) fn forget_eni(&mut self, id: &EniId) {
+        self.doubted.remove(id);
         if self.enis.remove(id).is_some() {
             self.reindex(id);
             self.unwritten.push(Entry::EniGone { id: id.clone() });

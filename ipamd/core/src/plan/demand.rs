@@ -243,11 +243,11 @@ struct Strays {
 impl Strays {
     fn of(situation: &Situation<'_>, supply: Supply) -> Self {
         let (mut used, mut free) = (AddressCount::ZERO, AddressCount::ZERO);
-        let ours = |record: &&EniRecord| !record.removing && record.seen.owner != Owner::Foreign;
-        let records = situation.ledger.enis().values().filter(ours);
+        let records = situation.ledger.enis().values();
         let blocks = records.flat_map(|record| record.seen.blocks.iter().map(move |block| (record, block)));
         for (record, block) in blocks {
-            let gone = record.vanished || record.lost.contains(block);
+            // Pods may have addresses of what is not ours any more, or not there.
+            let gone = !is_ours(record) || record.vanished || record.lost.contains(block);
             if record.excluded || gone || !supply.counts(*block) {
                 let in_block = situation.ledger.used_in(*block, situation.now);
                 used = used + in_block;
@@ -271,7 +271,11 @@ pub(super) fn is_late(record: &EniRecord, now: Moment) -> bool {
 
 /// Whether what an ENI brings is ours to count.
 pub(super) fn holds(record: &EniRecord) -> bool {
-    !record.removing && !record.excluded && !record.vanished && record.seen.owner != Owner::Foreign
+    is_ours(record) && !record.excluded && !record.vanished
+}
+
+fn is_ours(record: &EniRecord) -> bool {
+    !record.removing && record.seen.owner != Owner::Foreign
 }
 
 fn held(situation: &Situation<'_>, supply: Supply) -> AddressCount {

@@ -32,6 +32,11 @@ pub(super) fn repair(planner: &mut Planner<'_>) {
     }
     planner.wake(due.filter(|due| *due > situation.now));
     read_subnets(planner);
+    for eni in situation.ledger.doubted(situation.now) {
+        if situation.ledger.enis().contains_key(eni) && !planner.is_busy(&Subject::Instance) {
+            planner.act(Action::ReadEni { eni: eni.clone() });
+        }
+    }
     for (id, record) in situation.ledger.enis() {
         if record.vanished {
             planner.say(Line::Vanished { eni: id.clone() });
