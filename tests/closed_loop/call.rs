@@ -2,6 +2,7 @@
 //! both. What the crate `ec2` does with the SDK's types is done here with the model's.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use ipamd_core::action::{Action, Effect, Fault};
 use ipamd_core::address::{AddressCount, Ask, Block, Mac, PrefixCount};
@@ -220,6 +221,15 @@ pub(crate) fn see(eni: &EniDescription, instance: &InstanceId) -> SeenEni {
         attachment: eni.attachment.as_ref().map(see_attachment),
         owner: owner(eni, instance),
     }
+}
+
+/// Every address of an ENI that a pod can have.
+pub(crate) fn for_pods(eni: &EniDescription) -> impl Iterator<Item = Ipv4Addr> {
+    let delegated = eni
+        .prefixes
+        .iter()
+        .flat_map(|net| Block::Prefix(*net).addresses());
+    eni.secondary.iter().copied().chain(delegated)
 }
 
 /// A subnet as the daemon sees it.

@@ -17,7 +17,6 @@ mod cloud;
 mod daemon;
 mod disk;
 mod hunt;
-mod open;
 mod pods;
 mod record;
 mod rest;

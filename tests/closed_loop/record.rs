@@ -9,7 +9,6 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipamd_core::action::Action;
-use ipamd_core::address::Block;
 use ipamd_core::id::AttachmentKey;
 use ipamd_core::ledger::EniRecord;
 use ipamd_core::ledger::{Lease, Ledger};
@@ -17,7 +16,7 @@ use ipamd_core::plan::{Plan, Situation, plan};
 use ipamd_core::snapshot::Owner;
 use vpc_sim::model::response::EniDescription;
 
-use crate::call::owner;
+use crate::call::{for_pods, owner};
 use crate::pods::Ask;
 use crate::world::{Stop, World};
 
@@ -94,7 +93,7 @@ impl World {
         let holder = self
             .enis()
             .iter()
-            .find(|eni| eni.secondary.contains(&address))
+            .find(|eni| for_pods(eni).any(|other| other == address))
             .cloned();
         let Some(eni) = holder else {
             return if touched {
@@ -155,7 +154,7 @@ impl World {
         }
         let mut attached: BTreeMap<Ipv4Addr, String> = BTreeMap::new();
         for eni in self.enis().iter().filter(|eni| eni.attachment.is_some()) {
-            attached.extend(eni.secondary.iter().map(|address| (*address, eni.id.to_string())));
+            attached.extend(for_pods(eni).map(|address| (address, eni.id.to_string())));
         }
         for (address, pod) in self.told() {
             if !attached.contains_key(address) && self.record.touched.is_empty() {
@@ -206,13 +205,7 @@ impl World {
             Action::Unassign { blocks, .. } => blocks.iter().flat_map(|block| block.addresses()).collect(),
             // Without a device no packet passes: what is detached then is attached again with all its addresses.
             Action::DetachEni { .. } if !self.devices.contains(&truth.mac.0) => Vec::new(),
-            Action::DetachEni { .. } | Action::DeleteEni { .. } => {
-                let delegated = truth
-                    .prefixes
-                    .iter()
-                    .flat_map(|net| Block::Prefix(*net).addresses());
-                truth.secondary.iter().copied().chain(delegated).collect()
-            }
+            Action::DetachEni { .. } | Action::DeleteEni { .. } => for_pods(&truth).collect(),
             _ => Vec::new(),
         };
         if lost.contains(&truth.primary) {

@@ -6,13 +6,13 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipamd_core::action::Action;
-use ipamd_core::address::{Block, PrefixCount};
+use ipamd_core::address::{Block, BlockKind, PrefixCount};
 use ipamd_core::ledger::EniRecord;
 use ipamd_core::policy::{AddressTarget, WarmTarget};
 use ipamd_core::snapshot::{Owner, SeenEni};
 use vpc_sim::model::response::EniDescription;
 
-use crate::call::{owner, see};
+use crate::call::{for_pods, owner, see};
 use crate::script::{Script, Timed};
 use crate::world::World;
 
@@ -79,7 +79,11 @@ impl World {
         (self.reads, self.changes) = (0, 0);
         self.run(self.now + HOUR)?;
         // A subnet without room is tried again for as long as more is wanted; a satisfied node is silent.
-        if self.reads > 1 || (self.changes > 0 && !self.is_dry()) {
+        // One without a whole /28 is asked for one ever more rarely, and it is looked at before.
+        let fragmented = self.policy.kind == BlockKind::Prefix && self.setting.subnet_bits > 20;
+        let most_reads = if fragmented { 40 } else { 1 };
+        let most_changes = if fragmented { 40 } else { 0 };
+        if self.reads > most_reads || (self.changes > most_changes && !self.is_dry()) {
             return Err(format!(
                 "a steady node made {} reads and {} changes in an hour",
                 self.reads, self.changes
@@ -111,7 +115,7 @@ impl World {
     /// Free addresses of the subnet.
     fn free(&mut self) -> usize {
         let subnet_size = (1_usize << (32 - self.setting.subnet_bits)) - 5;
-        let used: usize = self.enis().iter().map(|eni| 1 + eni.secondary.len()).sum();
+        let used: usize = self.enis().iter().map(|eni| 1 + for_pods(eni).count()).sum();
         subnet_size.saturating_sub(used)
     }
 
@@ -125,20 +129,20 @@ impl World {
         let (ours, foreign) = self.attached();
         let slots = self.limits.pod_slots_per_eni() as usize;
         let free = self.free();
-        let has_slot = ours.iter().any(|eni| eni.secondary.len() < slots);
+        let has_slot = ours
+            .iter()
+            .any(|eni| eni.secondary.len() + eni.prefixes.len() < slots);
         let has_eni = (ours.len() as u32) < self.usable_enis(foreign);
         (has_slot && free > 0) || (has_eni && free > 1)
     }
 
     fn capacity(&self, foreign: u32) -> u32 {
-        let addresses = self.usable_enis(foreign) * self.limits.pod_slots_per_eni();
+        let kind = self.policy.kind_on(self.limits);
+        let slots = self.limits.pod_slots_per_eni() * kind.addresses_each().0;
+        let addresses = self.usable_enis(foreign) * slots;
         // EKS runs at most 110 pods on a node of fewer than 30 vCPUs and 250 on others, and as many as ENIs allow.
         let vcpus = self.limits.vcpus.unwrap_or(0);
-        let eks = (self.limits.enis() * self.limits.pod_slots_per_eni() + 2).min(if vcpus > 30 {
-            250
-        } else {
-            110
-        });
+        let eks = (self.limits.enis() * slots + 2).min(if vcpus > 30 { 250 } else { 110 });
         addresses.min(self.setting.max_pods.unwrap_or(eks))
     }
 
@@ -241,10 +245,7 @@ impl World {
     /// docs/eni-and-ip-target.md), never beyond the pods that the node can run.
     fn check_targets(&mut self) -> Result<(), String> {
         let (ours, foreign) = self.attached();
-        let held: BTreeSet<Ipv4Addr> = ours
-            .iter()
-            .flat_map(|eni| eni.secondary.iter().copied())
-            .collect();
+        let held: BTreeSet<Ipv4Addr> = ours.iter().flat_map(for_pods).collect();
         // What an operator took from under a pod counts neither as use nor as held.
         let kept = self
             .told()
@@ -257,7 +258,8 @@ impl World {
         let capacity = self
             .capacity(foreign)
             .saturating_sub(u32::try_from(kept).unwrap());
-        let per_eni = self.limits.pod_slots_per_eni();
+        let kind = self.policy.kind_on(self.limits);
+        let per_eni = self.limits.pod_slots_per_eni() * kind.addresses_each().0;
         let in_use = all_in_use.min(capacity);
         let whole = |enis: u32| {
             let enis = enis
@@ -275,7 +277,15 @@ impl World {
             WarmTarget::Prefixes(PrefixCount(0)) => in_use + 1,
             WarmTarget::Prefixes(PrefixCount(target)) => in_use.next_multiple_of(16) + 16 * target,
         };
-        if held < wanted && self.has_room() {
+        // A prefix needs a whole /28, and pods on what stands in for one count elsewhere.
+        let singles = ours.iter().any(|eni| !eni.secondary.is_empty());
+        let roomy = kind == BlockKind::Secondary || (self.setting.subnet_bits == 20 && kept == 0 && !singles);
+        let wanted = if kind == BlockKind::Prefix {
+            wanted.min(capacity)
+        } else {
+            wanted
+        };
+        if held < wanted && roomy && self.has_room() {
             return Err(format!(
                 "{held} addresses are held, {wanted} are wanted, and there is room"
             ));
@@ -284,11 +294,13 @@ impl World {
         let surplus = held.saturating_sub(wanted.max(used));
         let told = self.told();
         let excess = match self.policy.warm.of(self.policy.kind_on(self.limits)) {
+            // Whole prefixes go, and one with a pod stays.
+            _ if kind == BlockKind::Prefix => false,
             WarmTarget::Addresses(_) | WarmTarget::Prefixes(_) => surplus > 0,
             // Only whole ENIs go.
             WarmTarget::Enis(_) => ours.iter().any(|eni| {
-                let is_free = eni.secondary.iter().all(|address| !told.contains_key(address));
-                let size = u32::try_from(eni.secondary.len()).unwrap();
+                let is_free = for_pods(eni).all(|address| !told.contains_key(&address));
+                let size = u32::try_from(for_pods(eni).count()).unwrap();
                 owner(eni, &self.instance) != Owner::Primary && is_free && (1..=surplus).contains(&size)
             }),
         };

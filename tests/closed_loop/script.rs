@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ipamd_core::address::{AddressCount, BlockKind};
+use ipamd_core::address::{AddressCount, BlockKind, PrefixCount};
 use ipamd_core::policy::{AddressTarget, Policy, WarmTarget, WarmTargets};
 use vpc_sim::model::error::Ec2Error;
 use vpc_sim::model::fault::Effect;
@@ -214,7 +214,13 @@ fn setting(seed: u64, rng: &mut Rng) -> Setting {
         17..19 => "m5.4xlarge",
         _ => "c5.metal",
     };
+    let kind = if rng.u8(0..3) == 0 {
+        BlockKind::Prefix
+    } else {
+        BlockKind::Secondary
+    };
     let warm = match rng.u8(0..5) {
+        0..3 if kind == BlockKind::Prefix => WarmTarget::Prefixes(PrefixCount(rng.u32(0..3))),
         0 => WarmTarget::Enis(0),
         1 => WarmTarget::Enis(1),
         2 => WarmTarget::Enis(rng.u32(1..4)),
@@ -224,7 +230,7 @@ fn setting(seed: u64, rng: &mut Rng) -> Setting {
     Setting {
         seed,
         instance_type,
-        kind: BlockKind::Secondary,
+        kind,
         subnet_bits: if rng.u8(0..6) == 0 { rng.u8(27..29) } else { 20 },
         slowest_device: Duration::from_secs(rng.u64(2..15)),
         warm,

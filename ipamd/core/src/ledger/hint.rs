@@ -38,7 +38,7 @@ impl Ledger {
             .filter(|record| record.seen.attachment.is_some() && !record.removing)
             .map(|record| (record.seen.mac, record))
             .collect();
-        let (mut odd, mut strangers) = (Vec::new(), false);
+        let (mut odd, mut fine, mut strangers) = (Vec::new(), Vec::new(), false);
         let all: BTreeSet<Mac> = known.keys().chain(hint.enis.keys()).copied().collect();
         for mac in all.difference(&hint.unread) {
             let listed = hint.enis.get(mac);
@@ -48,6 +48,7 @@ impl Ledger {
             let agrees = believed.as_ref() == listed;
             if agrees {
                 self.asked.0.remove(mac);
+                fine.extend(record.map(|record| record.seen.id.clone()));
             } else if settled && self.asked.0.insert(*mac, listed.cloned()) != Some(listed.cloned()) {
                 strangers |= record.is_none();
                 odd.extend(record.map(|record| record.seen.id.clone()));
@@ -55,6 +56,7 @@ impl Ledger {
         }
         self.asked.0.retain(|mac, _| all.contains(mac));
         self.read_all_wanted |= strangers;
+        self.doubted.retain(|id| !fine.contains(id));
         self.doubted.extend(odd);
     }
 

@@ -257,7 +257,9 @@ impl Ledger {
                 self.note_detached(eni, attachment);
                 return;
             }
-            Action::DeleteEni { eni } if matches!(fault, Fault::Gone { .. }) => {
+            Action::DeleteEni { eni }
+                if matches!(fault, Fault::Gone { .. }) && !self.is_fresh(eni, at.now) =>
+            {
                 self.forget_eni(eni);
                 return;
             }
@@ -266,7 +268,9 @@ impl Ledger {
             Action::DeleteEni { .. } if fault == Fault::Busy => {}
             Action::ReadEni { .. } | Action::ReadAll { .. } | Action::ReadSubnets { .. } => {}
             // Known to exist and not yet visible to every part of EC2: the same call works a moment later.
-            Action::AttachEni { eni, .. } | Action::DeleteOnTermination { eni, .. }
+            Action::AttachEni { eni, .. }
+            | Action::DeleteOnTermination { eni, .. }
+            | Action::DeleteEni { eni }
                 if matches!(fault, Fault::Gone { .. }) && self.is_fresh(eni, at.now) => {}
             _ if certain => {}
             _ => self.doubt(action),

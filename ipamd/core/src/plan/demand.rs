@@ -144,7 +144,8 @@ impl Demand {
     }
 }
 
-/// Prefixes, unless every subnet that could give one has just said that it has none.
+/// Prefixes, unless every subnet that could give one said that it has none and has not given one since: what stands in
+/// for them is not let go because another try is due.
 fn supply(situation: &Situation<'_>) -> Supply {
     match situation.kind() {
         BlockKind::Secondary => Supply::Regular(BlockKind::Secondary),
@@ -190,7 +191,10 @@ impl Situation<'_> {
         let of_enis = enis.map(|record| &record.seen.subnet);
         let subnets = self.subnets();
         let mut all = of_enis.chain(subnets.iter());
-        all.any(|subnet| self.may_ask(subnet, BlockKind::Prefix))
+        all.any(|subnet| {
+            let refused = Subject::Subnet(subnet.clone(), BlockKind::Prefix);
+            self.ledger.backoff().reason(&refused).is_none() && self.may_ask(subnet, BlockKind::Prefix)
+        })
     }
 
     /// Subnets that new ENIs may go to, the one with the most room first, what is under way taken off.
@@ -293,10 +297,8 @@ fn held(situation: &Situation<'_>, supply: Supply) -> AddressCount {
         _ => None,
     });
     let promised = ledger.intents().values().map(|intent| intent.ask);
-    let coming = asked.chain(promised).filter(|ask| match supply {
-        Supply::Regular(kind) => ask.kind() == kind,
-        Supply::InsteadOfPrefixes => true,
-    });
+    // A prefix that is only tried for is not on its way.
+    let coming = asked.chain(promised).filter(|ask| ask.kind() == supply.kind());
     there.sum::<AddressCount>() + coming.map(|ask| ask.size()).sum()
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::report::Line;
 use super::{Planner, demand, grow};
 use crate::action::Action;
+use crate::address::AddressCount;
 use crate::ledger::{EniRecord, Ledger};
 use crate::snapshot::{Node, Owner};
 
@@ -22,7 +23,17 @@ pub(super) fn finish(planner: &mut Planner<'_>) {
         if !matches!(record.seen.owner, Owner::Ours(_)) || record.uncertain || record.vanished {
             continue;
         }
+        let full = u32::try_from(indexes.len()).unwrap_or(u32::MAX) >= planner.situation.limits.enis();
         if let Some(action) = next_step(record, node, &indexes) {
+            if full && matches!(action, Action::AttachEni { .. }) {
+                let eni = record.seen.id.clone();
+                planner.say(Line::NoPlace { eni: eni.clone() });
+                // Pods may have addresses of it; otherwise it only keeps some from others.
+                if ledger.leases_on(&eni) == AddressCount::ZERO {
+                    planner.act(Action::DeleteEni { eni });
+                }
+                continue;
+            }
             if let Action::AttachEni { device_index, .. } = action {
                 indexes.insert(device_index);
             }

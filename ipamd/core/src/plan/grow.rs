@@ -8,23 +8,38 @@ use super::demand::{Demand, Supply, foreign_enis, holds, is_late, usable_enis};
 use super::report::Line;
 use super::{Planner, Situation};
 use crate::action::{Action, NewEni, Subject};
-use crate::address::{AddressCount, Ask, BlockKind};
+use crate::address::{AddressCount, Ask, BlockKind, PrefixCount};
 use crate::id::{EniId, IntentId, SubnetId};
 use crate::ledger::EniRecord;
 use crate::snapshot::{Node, Owner};
 use crate::tag;
 
 pub(super) fn grow(planner: &mut Planner<'_>, demand: &Demand) {
+    if demand.supply == Supply::InsteadOfPrefixes {
+        planner.say(Line::Fragmented);
+        try_a_prefix(planner);
+    }
     let missing = demand.missing();
     if missing == AddressCount::ZERO {
         return;
     }
-    if demand.supply == Supply::InsteadOfPrefixes {
-        planner.say(Line::Fragmented);
-    }
     let missing = fill(planner, demand, missing);
     let missing = wait_for_room(planner, demand, missing);
     create(planner, demand, missing);
+}
+
+/// Asks for one prefix where the last refusal is long enough ago: the way back from single addresses.
+fn try_a_prefix(planner: &mut Planner<'_>) {
+    let situation = planner.situation;
+    let mut records = situation.ledger.enis().values().filter(|record| {
+        let busy = planner.is_busy(&Subject::Eni(record.seen.id.clone()));
+        let usable = record.gives() && !record.uncertain && !busy && planner.free_slots(record) > 0;
+        usable && situation.may_ask(&record.seen.subnet, BlockKind::Prefix)
+    });
+    if let Some(eni) = records.next().map(|record| record.seen.id.clone()) {
+        let ask = Ask::Prefixes(PrefixCount(1));
+        planner.act(Action::Assign { eni, ask });
+    }
 }
 
 /// Fills ENIs that have room; gives back what is still missing.

@@ -59,6 +59,11 @@ pub enum Line {
         /// Which.
         eni: EniId,
     },
+    /// An ENI of ours is detached, and every place for it is taken.
+    NoPlace {
+        /// Which.
+        eni: EniId,
+    },
     /// Pods have addresses that EC2 does not show on their ENI any more.
     Lost {
         /// The ENI.
@@ -139,6 +144,10 @@ impl fmt::Display for Line {
             Self::DeviceLost { eni } => {
                 write!(f, "The device of {eni} did not come: detached, to be replaced or attached again.")
             }
+            Self::NoPlace { eni } => write!(
+                f,
+                "{eni} is detached, and the instance holds as many ENIs as it can: detach one that is not needed."
+            ),
             Self::Lost { eni, blocks } => {
                 let blocks: Vec<String> = blocks.iter().map(ToString::to_string).collect();
                 write!(

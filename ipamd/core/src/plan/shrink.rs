@@ -94,7 +94,8 @@ fn give_back(
         return if acts { left.less(size) } else { left };
     }
     let (counting, strays): (BTreeSet<Block>, BTreeSet<Block>) = free.into_iter().partition(counted);
-    if !strays.is_empty() {
+    // Strays serve until what replaces them is there.
+    if !strays.is_empty() && demand.missing() == AddressCount::ZERO {
         unassign(planner, record, strays);
         return left;
     }
