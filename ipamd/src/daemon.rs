@@ -258,7 +258,7 @@ impl<'a> Daemon<'a> {
             // Nobody waits for these answers any more if sending fails.
             Message::Status { reply } => drop(reply.send(self.status(clock::now()))),
             Message::Facts { reply } => drop(reply.send(self.facts())),
-            Message::Explain { reply } => drop(reply.send(self.explain())),
+            Message::Explain { reply } => drop(reply.send(Box::new(self.dump()))),
             Message::CallerGone => {}
             Message::Node(node, listed, at) => {
                 self.meet(*node).await;

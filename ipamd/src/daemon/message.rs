@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipamd_core::action::{Action, Effect, Fault};
+use ipamd_core::explain::Dump;
 use ipamd_core::id::{AttachmentKey, EniId};
 use ipamd_core::ledger::hint::Hint;
 use ipamd_core::ledger::stale::Known;
@@ -72,7 +73,7 @@ pub(crate) enum Message {
     /// Where is the node and what does it have?
     Facts { reply: oneshot::Sender<Facts> },
     /// What do you see, want and wait for?
-    Explain { reply: oneshot::Sender<String> },
+    Explain { reply: oneshot::Sender<Box<Dump>> },
     /// Somebody who waited may have gone.
     CallerGone,
     /// The node's facts, and what metadata listed of its ENIs in a look that began then.

@@ -135,6 +135,7 @@ impl Ledger {
         }
         let known = self.enis.get(&seen.id).cloned();
         let uncertain = self.drop_given_back(&mut seen, now) | self.drop_moved(&mut seen);
+        let uncertain = uncertain | self.is_leaving(&seen, now);
         self.disown(&seen.blocks, &seen.id);
         let before = known
             .as_ref()
@@ -182,6 +183,25 @@ impl Ledger {
         let id = record.seen.id.clone();
         self.enis.insert(id.clone(), record);
         self.reindex(&id);
+    }
+
+    /// Whether somebody else detaches it just now: it is read again until it is gone, and then it comes back.
+    fn is_leaving(&mut self, seen: &SeenEni, now: Moment) -> bool {
+        let removing = self.enis.get(&seen.id).is_some_and(|record| record.removing);
+        let detaching = seen
+            .attachment
+            .as_ref()
+            .is_some_and(|attachment| attachment.detaching);
+        let leaves = detaching && !removing && matches!(seen.owner, Owner::Ours(_));
+        if leaves {
+            let fault = Fault::Stale {
+                code: "it is being detached".to_owned(),
+            };
+            let subject = Subject::Eni(seen.id.clone());
+            self.backoff
+                .handle_failure(subject, fault, now, now.0.subsec_nanos().into());
+        }
+        leaves
     }
 
     /// Whether a read shows addresses that were just given back. They are not handed out again, and the ENI is read once
