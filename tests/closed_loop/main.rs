@@ -16,6 +16,7 @@ mod call;
 mod cloud;
 mod daemon;
 mod disk;
+mod facts;
 mod hunt;
 mod pods;
 mod record;

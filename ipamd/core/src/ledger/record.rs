@@ -87,6 +87,9 @@ impl Ledger {
     pub(crate) fn revive(&mut self, id: &EniId, change: impl FnOnce(&mut EniRecord)) {
         if let Some(record) = self.enis.get_mut(id) {
             change(record);
+            let pods = self.leases.values().filter(|lease| lease.eni == *id);
+            let pods: Vec<_> = pods.map(|lease| lease.wiring.address).collect();
+            pods.into_iter().for_each(|address| self.pool.take(id, address));
             self.reindex(id);
         }
     }

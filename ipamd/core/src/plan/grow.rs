@@ -1,7 +1,7 @@
 //! Gets more: free slots of ENIs that are there first, then of those that are busy or on their way, then new ENIs, asked
 //! for with exactly what is missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::demand::{Demand, Supply, foreign_enis, holds, is_late, usable_enis};
@@ -47,15 +47,18 @@ fn fill(planner: &mut Planner<'_>, demand: &Demand, mut missing: AddressCount) -
     let mut records: Vec<&EniRecord> = planner.situation.ledger.enis().values().collect();
     records.sort_by_key(|record| record.place());
     let mut room_kept = rooms_for_prefixes(demand);
+    let mut resting = BTreeSet::new();
     for record in records {
         let id = &record.seen.id;
         let late = is_late(record, planner.situation.now);
         let usable = record.gives() && !record.uncertain && !late && planner.spare.as_ref() != Some(id);
         let usable = usable && !planner.is_busy(&Subject::Eni(id.clone()));
+        let slots = planner.free_slots(record);
         if !usable || !planner.may_ask(record, demand) {
+            planner.room += slots;
+            resting.extend((slots > 0 && usable).then(|| record.seen.subnet.clone()));
             continue;
         }
-        let slots = planner.free_slots(record);
         let kept = room_kept.min(slots);
         room_kept -= kept;
         let ask = demand.supply.kind().covering(missing).within(slots - kept);
@@ -67,6 +70,9 @@ fn fill(planner: &mut Planner<'_>, demand: &Demand, mut missing: AddressCount) -
         if ask.slots() > 0 && planner.act(Action::Assign { eni: id.clone(), ask }) {
             missing = missing.less(ask.size());
         }
+    }
+    for subnet in resting {
+        planner.say_why_it_rests(&format!("ask {subnet} for more"), &subnet, demand.supply.kind());
     }
     missing
 }
@@ -177,6 +183,18 @@ fn enis_of_ours(situation: &Situation<'_>) -> u32 {
 }
 
 impl Planner<'_> {
+    fn say_why_it_rests(&mut self, action: &str, subnet: &SubnetId, kind: BlockKind) {
+        let backoff = self.situation.ledger.backoff();
+        let subjects = [BlockKind::Secondary, kind].map(|kind| Subject::Subnet(subnet.clone(), kind));
+        if let Some((fault, until)) = subjects.iter().find_map(|subject| backoff.reason(subject)) {
+            self.say(Line::Rests {
+                action: action.to_owned(),
+                fault: fault.clone(),
+                until,
+            });
+        }
+    }
+
     /// Where the next ENI goes; says why there is no place.
     fn subnet_for_an_eni(&mut self, kind: BlockKind) -> Option<SubnetId> {
         let situation = self.situation;
