@@ -132,12 +132,10 @@ impl fmt::Display for Line {
                 demand.in_use, demand.waiting, demand.wanted, demand.capacity, demand.held
             ),
             Self::Acts { action } => write!(f, "Next: {action}."),
-            Self::Rests { action, fault, until } => {
-                write!(
-                    f,
-                    "Would {action}, but the last try failed: {fault}. Next try {until}."
-                )
-            }
+            Self::Rests { action, fault, until } => write!(
+                f,
+                "Would {action}, but the last try failed: {fault}. Next try {until}."
+            ),
             Self::Busy { action } => write!(f, "Would {action}, but enough calls are under way."),
             Self::Uncertain { eni } => write!(f, "Nobody knows what the last call did to {eni}."),
             Self::AwaitsDevice { eni } => write!(f, "{eni} is attached and its device is not there yet."),
@@ -148,14 +146,11 @@ impl fmt::Display for Line {
                 f,
                 "{eni} is detached, and the instance holds as many ENIs as it can: detach one that is not needed."
             ),
-            Self::Lost { eni, blocks } => {
-                let blocks: Vec<String> = blocks.iter().map(ToString::to_string).collect();
-                write!(
-                    f,
-                    "Somebody took {} from {eni} while pods have it: restart those pods, or assign it again.",
-                    blocks.join(", ")
-                )
-            }
+            Self::Lost { eni, blocks } => write!(
+                f,
+                "Somebody took {} from {eni} while pods have it: restart those pods, or assign it again.",
+                joined(blocks)
+            ),
             Self::Vanished { eni } => write!(
                 f,
                 "EC2 does not show {eni} any more, but pods have addresses of it: restart them."
@@ -193,6 +188,11 @@ impl fmt::Display for Line {
             }
         }
     }
+}
+
+fn joined(blocks: &BTreeSet<Block>) -> String {
+    let blocks: Vec<String> = blocks.iter().map(ToString::to_string).collect();
+    blocks.join(", ")
 }
 
 impl Report {
