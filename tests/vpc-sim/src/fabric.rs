@@ -85,7 +85,7 @@ impl Fabric {
         settings::write(namespace.as_fd(), &settings::ROUTER)?;
         let routing = Routing::open_in(namespace.as_fd()).map_err(kernel)?;
         igw::bring_up_loopback(&routing).await?;
-        services::own(&routing, METADATA.into()).await?;
+        services::own(namespace.as_fd(), &routing, METADATA.into()).await?;
         let mut checks = Checks::install(namespace.as_fd()).map_err(Error::Firewall)?;
         let gateway = Gateway::install(namespace.as_fd(), &routing, &mut checks).await?;
         Ok(Self {
@@ -212,7 +212,7 @@ impl Fabric {
     /// # Errors
     /// When the address is in use.
     pub async fn listen(&self, address: SocketAddr) -> Result<TcpListener, Error> {
-        services::own(&self.routing, address.ip()).await?;
+        services::own(self.namespace.as_fd(), &self.routing, address.ip()).await?;
         services::listen(self.namespace.as_fd(), address)
     }
 
@@ -221,7 +221,7 @@ impl Fabric {
     /// # Errors
     /// When the address is in use.
     pub async fn bind(&self, address: SocketAddr) -> Result<UdpSocket, Error> {
-        services::own(&self.routing, address.ip()).await?;
+        services::own(self.namespace.as_fd(), &self.routing, address.ip()).await?;
         services::bind(self.namespace.as_fd(), address)
     }
 

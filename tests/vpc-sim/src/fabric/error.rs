@@ -1,7 +1,7 @@
 //! What can go wrong while the fabric is made to look like the model's view.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -65,6 +65,12 @@ pub enum Error {
     NoCarrier {
         /// The device's index in the fabric.
         index: u32,
+    },
+    /// Packets to an address of the fabric's own are not delivered.
+    #[error("the kernel does not deliver to {ip}, though the fabric has it")]
+    NotDelivered {
+        /// Which address.
+        ip: IpAddr,
     },
     /// The ENI is not attached to a running node.
     #[error("{eni} is not attached to a running node")]

@@ -6,11 +6,13 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use ipnet::IpNet;
-use netlink::{Address, Routing};
+use netlink::events::Events;
+use netlink::{Address, Family, Route, RouteKind, Routing};
 
-use super::error::ignore_exists;
+use super::error::{ignore_exists, kernel};
 use super::{Error, LOOPBACK};
 
 /// Instance metadata (AWS documentation, "Access instance metadata").
@@ -22,12 +24,37 @@ pub const METADATA_IPV6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 
 /// Amazon's time service (AWS documentation, "Precision clock and time synchronization").
 pub const TIME: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(169, 254, 169, 123)), 123);
 
-/// Gives the fabric an address of its own to serve at.
-pub(super) async fn own(routing: &Routing, ip: IpAddr) -> Result<(), Error> {
+/// How long the kernel may take to deliver to a new address; it takes milliseconds.
+const DELIVERED_WITHIN: Duration = Duration::from_secs(10);
+
+/// The table of what is delivered here (kernel, include/uapi/linux/rtnetlink.h, `RT_TABLE_LOCAL`).
+const LOCAL_TABLE: u32 = 255;
+
+/// Gives the fabric an address of its own to serve at; returns when packets to it are delivered.
+pub(super) async fn own(namespace: BorrowedFd<'_>, routing: &Routing, ip: IpAddr) -> Result<(), Error> {
     let mut address = Address::new(LOOPBACK, IpNet::from(ip));
     // Otherwise the kernel lets nobody listen there until it has looked for duplicates, also on a loopback.
     address.no_dad = true;
-    ignore_exists(routing.add_address(&address).await)
+    let mut events = Events::open_in(namespace).map_err(kernel)?;
+    ignore_exists(routing.add_address(&address).await)?;
+    let delivered = async {
+        // The kernel makes the route of a new IPv6 address in a task of its own, after it has answered.
+        while ip.is_ipv6() && !is_delivered(routing, ip).await? {
+            events.next().await.map_err(|source| Error::Notices { source })?;
+        }
+        Ok(())
+    };
+    let in_time = tokio::time::timeout(DELIVERED_WITHIN, delivered).await;
+    in_time.unwrap_or(Err(Error::NotDelivered { ip }))
+}
+
+async fn is_delivered(routing: &Routing, ip: IpAddr) -> Result<bool, Error> {
+    let routes = routing
+        .routes(Family::of(ip), LOCAL_TABLE)
+        .await
+        .map_err(kernel)?;
+    let here = |route: &Route| route.kind == RouteKind::Local && route.destination == IpNet::from(ip);
+    Ok(routes.iter().any(here))
 }
 
 /// A listening TCP socket in a namespace, ready for an asynchronous runtime.
