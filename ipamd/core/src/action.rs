@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::address::{Ask, Block, BlockKind};
 use crate::id::{EniAttachmentId, EniId, InstanceId, IntentId, SecurityGroupId, SubnetId, VpcId};
 use crate::moment::Moment;
+use crate::pace;
 use crate::snapshot::{Scope, SeenEni, SeenSubnet, Snapshot};
 
 /// One call to EC2.
@@ -131,6 +132,21 @@ impl Action {
         }
     }
 
+    /// Whether the call changes anything.
+    #[must_use]
+    pub fn effect(&self) -> pace::Effect {
+        match self {
+            Self::ReadAll { .. } | Self::ReadEni { .. } | Self::ReadSubnets { .. } => pace::Effect::Reads,
+            Self::CreateEni(_)
+            | Self::AttachEni { .. }
+            | Self::DeleteOnTermination { .. }
+            | Self::Assign { .. }
+            | Self::Unassign { .. }
+            | Self::DetachEni { .. }
+            | Self::DeleteEni { .. } => pace::Effect::Changes,
+        }
+    }
+
     /// The EC2 operation behind it.
     #[must_use]
     pub fn operation(&self) -> &'static str {
@@ -197,7 +213,13 @@ pub enum Effect {
 /// Why an action had no known effect: what we would do about it, not what EC2 called it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// Throttled or briefly unwell, and certainly without effect.
+    /// Too many calls of this account, and certainly without effect.
+    #[error("EC2 throttles this account's calls ({code}); it is tried again, more slowly")]
+    Throttled {
+        /// EC2's code.
+        code: String,
+    },
+    /// Briefly unwell, and certainly without effect.
     #[error("EC2 asks to wait ({code})")]
     Wait {
         /// EC2's code.

@@ -19,6 +19,7 @@ use crate::moment::{Moment, Stamp};
 use crate::net::EniMark;
 use crate::net::eni::{Wanted, WantedEni};
 use crate::net::pod::{PodWiring, WiringFacts, wiring};
+use crate::pace::Pace;
 use crate::policy::Policy;
 use crate::retry::Backoff;
 use crate::snapshot::Node;
@@ -54,12 +55,14 @@ pub struct Ledger {
     waiting: Waiting,
     in_flight: BTreeMap<Subject, Action>,
     backoff: Backoff,
+    pace: Pace,
     subnets: Subnets,
     last_mark: Option<EniMark>,
     last_intent: u64,
     surplus_since: Option<Moment>,
     read_all_at: Option<Moment>,
     read_all_wanted: bool,
+    has_read_everything: bool,
     /// When a call last changed an ENI: what a read tells of a moment before that is out of date.
     changed: BTreeMap<EniId, Moment>,
     unwritten: Vec<Entry>,
@@ -188,6 +191,12 @@ impl Ledger {
         &self.backoff
     }
 
+    /// How fast EC2 may be called.
+    #[must_use]
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
     /// What is known of subnets.
     #[must_use]
     pub fn subnets(&self) -> &Subnets {
@@ -204,6 +213,12 @@ impl Ledger {
     #[must_use]
     pub fn read_all_at(&self) -> Option<Moment> {
         self.read_all_at
+    }
+
+    /// Whether this daemon has looked at everything that carries our tag.
+    #[must_use]
+    pub fn has_read_everything(&self) -> bool {
+        self.has_read_everything
     }
 
     /// Whether something happened that only a look at everything explains.

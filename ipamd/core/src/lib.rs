@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod max_pods;
 pub mod moment;
 pub mod net;
+pub mod pace;
 pub mod plan;
 pub mod policy;
 pub mod retry;

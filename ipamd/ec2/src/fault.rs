@@ -46,7 +46,7 @@ fn by_code(code: &str, message: &str, operation: &'static str, subject: &str) ->
     let named = || code.to_owned();
     match code {
         "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "EC2ThrottledException" => {
-            Fault::Wait { code: named() }
+            Fault::Throttled { code: named() }
         }
         "InternalError" | "InternalFailure" | "Unavailable" | "ServiceUnavailable" => unknown(code),
         "UnauthorizedOperation" | "AccessDenied" | "AuthFailure" => Fault::Forbidden {
@@ -110,7 +110,7 @@ mod tests {
         let fault = |code, message| by_code(code, message, "AttachNetworkInterface", "eni-1");
         assert_eq!(
             fault("RequestLimitExceeded", ""),
-            Fault::Wait {
+            Fault::Throttled {
                 code: "RequestLimitExceeded".to_owned()
             }
         );

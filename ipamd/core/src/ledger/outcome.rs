@@ -71,13 +71,33 @@ impl Ledger {
             | Action::ReadSubnets { .. }
             | Action::ReadAll { .. } => {}
         }
+        self.pace.handle_begin(action.operation());
         self.in_flight.insert(action.subject(), action.clone());
+    }
+
+    /// Notes that this daemon is about to call EC2 for the first time. One whose journal knows nothing of the node waits a
+    /// moment within `spread`, so that nodes that boot together do not call together; any other is in nobody's way.
+    pub fn handle_start(&mut self, spread: Duration, at: Happening) {
+        if self.enis.is_empty() && self.leases.is_empty() {
+            self.pace.handle_fresh_start(spread, at.now, at.seed);
+        }
+    }
+
+    fn note_pace(&mut self, action: &Action, outcome: &Result<Effect, Fault>, at: Happening) {
+        let (operation, effect) = (action.operation(), action.effect());
+        match outcome {
+            Err(Fault::Throttled { .. }) => self.pace.handle_throttled(operation, effect, at.now, at.seed),
+            // Nobody knows whether EC2 took these up.
+            Err(Fault::Unknown { .. } | Fault::Wait { .. }) => {}
+            Ok(_) | Err(_) => self.pace.handle_taken(operation, effect, at.now),
+        }
     }
 
     /// Notes what came of a call.
     pub fn handle_outcome(&mut self, action: &Action, outcome: Result<Effect, Fault>, at: Happening) {
         let subject = action.subject();
         self.in_flight.remove(&subject);
+        self.note_pace(action, &outcome, at);
         match outcome {
             Ok(effect) => {
                 // That an ENI can be read says nothing about the call that made us doubt it.
@@ -121,6 +141,7 @@ impl Ledger {
 
     /// Notes that time passed.
     pub fn handle_time(&mut self, now: Moment) {
+        self.pace.handle_time(now);
         self.handle_rested(now);
         // A read that is under way may answer from before any of them, however long it takes.
         if !self.in_flight.contains_key(&Subject::Instance) {
@@ -204,7 +225,10 @@ impl Ledger {
     }
 
     fn handle_fault(&mut self, action: &Action, fault: Fault, at: Happening) {
-        let certain = matches!(fault, Fault::Wait { .. } | Fault::Forbidden { .. });
+        let certain = matches!(
+            fault,
+            Fault::Throttled { .. } | Fault::Wait { .. } | Fault::Forbidden { .. }
+        );
         if matches!(fault, Fault::SubnetFull { .. } | Fault::Fragmented { .. }) {
             self.handle_scarcity(action, fault, at);
             return;
@@ -212,7 +236,10 @@ impl Ledger {
         match action {
             Action::CreateEni(new) => {
                 // After a lost answer or a pause the same intent is repeated and gives the same ENI.
-                if !matches!(fault, Fault::Unknown { .. } | Fault::Wait { .. }) {
+                if !matches!(
+                    fault,
+                    Fault::Unknown { .. } | Fault::Wait { .. } | Fault::Throttled { .. }
+                ) {
                     self.end_intent(new.intent);
                     self.backoff
                         .handle_failure(Subject::Growth, fault.clone(), at.now, at.seed);
@@ -249,6 +276,7 @@ impl Ledger {
     fn handle_snapshot(&mut self, snapshot: Snapshot, now: Moment) {
         self.read_all_at = Some(snapshot.at);
         self.read_all_wanted &= snapshot.scope == Scope::Attached;
+        self.has_read_everything |= snapshot.scope == Scope::Everything;
         let covered =
             |record: &EniRecord| snapshot.scope == Scope::Everything || record.seen.attachment.is_some();
         let missing = self.enis.iter().filter(|(id, record)| {

@@ -8,6 +8,7 @@ use super::{Planner, demand, grow};
 use crate::action::Action;
 use crate::address::AddressCount;
 use crate::ledger::{EniRecord, Ledger};
+use crate::moment::Moment;
 use crate::snapshot::{Node, Owner};
 
 pub(super) fn finish(planner: &mut Planner<'_>) {
@@ -23,7 +24,9 @@ pub(super) fn finish(planner: &mut Planner<'_>) {
         if !matches!(record.seen.owner, Owner::Ours(_)) || record.uncertain || record.vanished {
             continue;
         }
-        if let Some(action) = next_step(record, node, &indexes) {
+        if let Some(at) = visible_at(record).filter(|at| *at > planner.situation.now) {
+            planner.wake(Some(at));
+        } else if let Some(action) = next_step(record, node, &indexes) {
             if let Action::AttachEni { device_index, .. } = action {
                 indexes.insert(device_index);
             }
@@ -32,6 +35,16 @@ pub(super) fn finish(planner: &mut Planner<'_>) {
             await_device(planner, record);
         }
     }
+}
+
+/// How long a fresh ENI is left alone: EC2's parts learn of it one after the other, and an attach that finds none has
+/// taken a call from everybody in the account all the same. Length assumed, as in `VISIBLE_AFTER`.
+const SETTLES: Duration = Duration::from_millis(500);
+
+/// When an ENI that this daemon created may be attached.
+fn visible_at(record: &EniRecord) -> Option<Moment> {
+    let unattached = record.seen.attachment.is_none() && !record.removing;
+    record.created.filter(|_| unattached).map(|at| at.after(SETTLES))
 }
 
 /// Minutes have been seen, and agents that wait 150 s and more; what has no device by then is given up.

@@ -2,13 +2,33 @@
 
 use std::time::Duration;
 
-use super::Planner;
 use super::report::Line;
+use super::{Planner, Situation};
 use crate::action::{Action, Subject};
+use crate::moment::Moment;
+use crate::retry;
 use crate::snapshot::{Owner, Scope};
 
 /// A steady node reads what is attached once an hour, to notice what others did out of band.
 const READ_ALL_EVERY: Duration = Duration::from_secs(3600);
+
+/// The look at what carries our tag without being attached, which only a daemon before this one can have left, comes this
+/// long after the first look, and within as long again as a hash of the instance says: nothing of a node's start waits
+/// for it, and nodes that start together do not look together.
+const WHOLE_AFTER: Duration = Duration::from_secs(30);
+const WHOLE_SPREAD: Duration = Duration::from_secs(90);
+
+/// When everything that carries our tag is to be looked for, for the first time in this daemon's life.
+fn whole_due(situation: &Situation<'_>) -> Option<Moment> {
+    let (ledger, node) = (situation.ledger, situation.ledger.node()?);
+    let first = ledger.read_all_at().filter(|_| !ledger.has_read_everything())?;
+    let share = retry::share(&node.instance);
+    Some(first.after(WHOLE_AFTER).after(WHOLE_SPREAD.mul_f64(share)))
+}
+
+fn is_whole_due(situation: &Situation<'_>) -> bool {
+    whole_due(situation).is_some_and(|due| due <= situation.now)
+}
 
 pub(super) fn repair(planner: &mut Planner<'_>) {
     let situation = planner.situation;
@@ -16,19 +36,21 @@ pub(super) fn repair(planner: &mut Planner<'_>) {
         return;
     };
     let due = situation.ledger.read_all_at().map(|at| at.after(READ_ALL_EVERY));
-    let first_or_lost = situation.ledger.read_all_wanted() || due.is_none();
+    let first_or_lost = situation.ledger.read_all_wanted() || due.is_none() || is_whole_due(situation);
     let unfinished = !situation.ledger.intents().is_empty();
     if first_or_lost || due.is_some_and(|due| due <= situation.now) {
         planner.act(Action::ReadAll {
             instance: node.instance.clone(),
-            scope: if first_or_lost || unfinished {
+            scope: if situation.ledger.read_all_wanted() || unfinished || is_whole_due(situation) {
                 Scope::Everything
             } else {
                 Scope::Attached
             },
         });
     }
-    planner.wake(due.filter(|due| *due > situation.now));
+    let whole_due = whole_due(situation);
+    let next = [due, whole_due].into_iter().flatten();
+    planner.wake(next.filter(|due| *due > situation.now).min());
     read_subnets(planner);
     for (id, record) in situation.ledger.enis() {
         if record.vanished {

@@ -8,6 +8,7 @@ use crate::action::Fault;
 use crate::address::{AddressCount, Block};
 use crate::id::EniId;
 use crate::moment::Moment;
+use crate::pace::Hold;
 
 /// The lines, in the order in which the plan was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +36,13 @@ pub enum Line {
         fault: Fault,
         /// Until when.
         until: Moment,
+    },
+    /// An action that waits for the node's pace towards EC2.
+    Paced {
+        /// Which.
+        action: String,
+        /// Why.
+        hold: Hold,
     },
     /// An action that waits because much is under way.
     Busy {
@@ -130,6 +138,7 @@ impl fmt::Display for Line {
                     "Would {action}, but the last try failed: {fault}. Next try {until}."
                 )
             }
+            Self::Paced { action, hold } => tell_hold(f, action, *hold),
             Self::Busy { action } => write!(f, "Would {action}, but enough calls are under way."),
             Self::Uncertain { eni } => write!(f, "Nobody knows what the last call did to {eni}."),
             Self::AwaitsDevice { eni } => write!(f, "{eni} is attached and its device is not there yet."),
@@ -180,6 +189,13 @@ impl fmt::Display for Line {
                 f.write_str("The daemon is ending: nothing new begins, nothing is given back.")
             }
         }
+    }
+}
+
+fn tell_hold(f: &mut fmt::Formatter<'_>, action: &str, hold: Hold) -> fmt::Result {
+    match hold.until() {
+        Some(until) => write!(f, "Would {action}, but {hold}. It goes {until}."),
+        None => write!(f, "Would {action}, but {hold}."),
     }
 }
 
