@@ -251,6 +251,24 @@ pub enum Fault {
         /// The operation that is not allowed.
         operation: String,
     },
+    /// EC2 does not believe who asks, or when: certainly without effect.
+    #[error(
+        "EC2 does not accept the node's credentials ({code}); check the node's clock and the role of its instance profile or service account"
+    )]
+    Credentials {
+        /// EC2's code.
+        code: String,
+    },
+    /// Something that the operator chose is not there, or not ours to change.
+    #[error("EC2 refused it for {subject} ({code}): {step}")]
+    Wrong {
+        /// EC2's code.
+        code: String,
+        /// About what.
+        subject: String,
+        /// What the operator can do.
+        step: String,
+    },
     /// A limit of type or account.
     #[error("a limit is reached ({code}); fewer ENIs or a quota increase would help")]
     Limit {

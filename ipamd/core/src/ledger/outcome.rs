@@ -227,7 +227,10 @@ impl Ledger {
     fn handle_fault(&mut self, action: &Action, fault: Fault, at: Happening) {
         let certain = matches!(
             fault,
-            Fault::Throttled { .. } | Fault::Wait { .. } | Fault::Forbidden { .. }
+            Fault::Throttled { .. }
+                | Fault::Wait { .. }
+                | Fault::Forbidden { .. }
+                | Fault::Credentials { .. }
         );
         if matches!(fault, Fault::SubnetFull { .. } | Fault::Fragmented { .. }) {
             self.handle_scarcity(action, fault, at);
@@ -238,9 +241,14 @@ impl Ledger {
                 // After a lost answer or a pause the same intent is repeated and gives the same ENI.
                 if !matches!(
                     fault,
-                    Fault::Unknown { .. } | Fault::Wait { .. } | Fault::Throttled { .. }
+                    Fault::Unknown { .. }
+                        | Fault::Wait { .. }
+                        | Fault::Throttled { .. }
+                        | Fault::Credentials { .. }
                 ) {
                     self.end_intent(new.intent);
+                    // The token may stand for an ENI that nobody has on record.
+                    self.read_all_wanted |= matches!(fault, Fault::Stale { .. });
                     self.backoff
                         .handle_failure(Subject::Growth, fault.clone(), at.now, at.seed);
                 }
