@@ -90,6 +90,7 @@ impl Config {
             max_pods: pool::max_pods(&mut values),
             cooldown: pool::cooldown(&mut values),
             dwell: pool::dwell(&mut values),
+            provisions: !values.boolean("DISABLE_NETWORK_RESOURCE_PROVISIONING", false),
             calls_per_second: pool::calls_per_second(&mut values),
             start_spread: pool::start_spread(&mut values),
             manages_cordoned: values.boolean("AWS_MANAGE_ENIS_NON_SCHEDULABLE", false),
@@ -144,6 +145,9 @@ mod tests {
         assert!(config.policy.discovers_subnets && !config.policy.manages_cordoned);
         assert_eq!(config.policy.cooldown, Duration::from_secs(30));
         assert_eq!(config.policy.max_eni, None);
+        assert!(config.policy.provisions);
+        let forbidden = parse(&[("DISABLE_NETWORK_RESOURCE_PROVISIONING", "true")]).unwrap();
+        assert!(!forbidden.0.policy.provisions && forbidden.1.is_empty());
         assert_eq!(config.policy.devices.veth_prefix, "eni");
         assert_eq!(config.policy.snat.source_ports, SourcePorts::Prng);
         assert!(!config.policy.snat.external && config.policy.snat.node_ports);

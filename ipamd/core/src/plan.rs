@@ -126,6 +126,12 @@ impl Planner<'_> {
     fn act(&mut self, action: Action) -> bool {
         let (ledger, now) = (self.situation.ledger, self.situation.now);
         let subject = action.subject();
+        if action.effect() == Effect::Changes && !self.situation.policy.provisions {
+            self.say(Line::NotProvisioned {
+                action: action.to_string(),
+            });
+            return false;
+        }
         if ledger.in_flight().contains_key(&subject)
             || self.plan.actions.iter().any(|a| a.subject() == subject)
         {

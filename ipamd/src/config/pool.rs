@@ -113,13 +113,12 @@ fn seconds(values: &mut Values<'_>, variable: &str, default: u32) -> Duration {
 }
 
 /// Modes of the peer that this version does not serve: said aloud instead of silently ignored.
-const UNSERVED: [&str; 7] = [
+const UNSERVED: [&str; 6] = [
     "ENABLE_IPv6",
     "ENABLE_POD_ENI",
     "ENABLE_MULTI_NIC",
     "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",
     "ENABLE_IMDS_ONLY_MODE",
-    "DISABLE_NETWORK_RESOURCE_PROVISIONING",
     "ANNOTATE_POD_IP",
 ];
 

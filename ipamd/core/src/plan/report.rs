@@ -37,6 +37,11 @@ pub enum Line {
         /// Until when.
         until: Moment,
     },
+    /// An action that the operator forbids.
+    NotProvisioned {
+        /// Which.
+        action: String,
+    },
     /// An action that waits for the node's pace towards EC2.
     Paced {
         /// Which.
@@ -138,6 +143,7 @@ impl fmt::Display for Line {
                     "Would {action}, but the last try failed: {fault}. Next try {until}."
                 )
             }
+            Self::NotProvisioned { action } => tell_forbidden(f, action),
             Self::Paced { action, hold } => tell_hold(f, action, *hold),
             Self::Busy { action } => write!(f, "Would {action}, but enough calls are under way."),
             Self::Uncertain { eni } => write!(f, "Nobody knows what the last call did to {eni}."),
@@ -190,6 +196,13 @@ impl fmt::Display for Line {
             }
         }
     }
+}
+
+fn tell_forbidden(f: &mut fmt::Formatter<'_>, action: &str) -> fmt::Result {
+    write!(
+        f,
+        "Would {action}, but DISABLE_NETWORK_RESOURCE_PROVISIONING forbids it."
+    )
 }
 
 fn tell_hold(f: &mut fmt::Formatter<'_>, action: &str, hold: Hold) -> fmt::Result {
