@@ -35,12 +35,12 @@ const FIRST: Duration = Duration::from_secs(4);
 const YOUNG: Duration = Duration::from_secs(120);
 
 /// The first pause of a young daemon's reads.
-const FIRST_OF_YOUNG_READS: Duration = Duration::from_secs(16);
+const FIRST_OF_YOUNG_READS: Duration = Duration::from_secs(20);
 
 /// What a young daemon waits, once, when its changes are throttled first: the length of a wave of nodes that start
 /// together. Coming back sooner meets the same wave again; waiting for it twice leaves a tail. `tests/fleet` says what the
 /// length is good for. Its price is paid by a young node that is throttled without any wave: its changes wait as long.
-const WAVE: Duration = Duration::from_secs(87);
+const WAVE: Duration = Duration::from_secs(85);
 
 /// The longest pause, so that a bucket that refills is noticed.
 const LONGEST: Duration = Duration::from_secs(90);
@@ -65,6 +65,8 @@ pub struct Pace {
     probing: bool,
     /// Whether a wave of nodes that start together was waited for; it is not waited for twice.
     waited_for_wave: bool,
+    /// Whether a change was throttled before: once may be a chance, twice is a wave.
+    was_refused: bool,
 }
 
 /// One operation's pace.
@@ -128,6 +130,7 @@ impl Default for Pace {
             careful_until: Moment::default(),
             probing: true,
             waited_for_wave: false,
+            was_refused: false,
         }
     }
 }
@@ -172,7 +175,8 @@ impl Pace {
     /// Notes that EC2 throttled a call.
     pub fn handle_throttled(&mut self, operation: Operation, effect: Effect, now: Moment, seed: u64) {
         let young = now.since(self.opens) < YOUNG;
-        let waits_for_wave = effect == Effect::Changes && young && !self.waited_for_wave;
+        let waits_for_wave = effect == Effect::Changes && young && self.was_refused && !self.waited_for_wave;
+        self.was_refused |= effect == Effect::Changes;
         self.waited_for_wave |= waits_for_wave;
         let first = match effect {
             Effect::Reads if young => FIRST_OF_YOUNG_READS,
