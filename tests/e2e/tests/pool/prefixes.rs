@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
 use e2e::site::{Site, Wishes, ask, until};
+use e2e::traces::explained;
 use ipnet::Ipv4Net;
 use vpc_sim::pod::Pod;
 use vpc_sim::probe::{Protocol, Responder};
@@ -35,16 +36,37 @@ async fn del(site: &Site, pods: Vec<Pod>) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the first node holds so many secondary addresses and prefixes.
+/// Waits until the first node holds so many secondary addresses and prefixes, and everybody sees it: a daemon that starts
+/// now reads no stale list.
 async fn until_held(site: &Site, addresses: usize, prefixes: usize) -> Result<()> {
     let what = format!("{addresses} addresses and {prefixes} prefixes are held");
     until(&what, || async {
         let (singles, blocks) = held(site, "n1")?;
         ensure!(
             (singles.len(), blocks.len()) == (addresses, prefixes),
-            "{} and {}: {singles:?} {blocks:?}",
+            "{} and {}: {singles:?} {blocks:?}\n{}",
             singles.len(),
-            blocks.len()
+            blocks.len(),
+            explained(site, "n1").await?
+        );
+        let change = site
+            .vpc
+            .cloud()
+            .change(|model, now| model.next_change(now))
+            .await?;
+        ensure!(change.is_none(), "not everybody sees it");
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until the first node holds that many secondary addresses or more, and no prefix.
+async fn until_single(site: &Site, addresses: usize) -> Result<()> {
+    until(&format!("{addresses} single addresses are held"), || async {
+        let (singles, prefixes) = held(site, "n1")?;
+        ensure!(
+            prefixes.is_empty() && singles.len() >= addresses,
+            "{singles:?} {prefixes:?}"
         );
         Ok(())
     })
@@ -111,8 +133,7 @@ e2e::tests! {
         }
         site.start("n1").await?;
         let mut pods = add(&site, "p", 3).await?;
-        let (singles, prefixes) = held(&site, "n1")?;
-        ensure!(prefixes.is_empty() && singles.len() >= 3, "{singles:?} {prefixes:?}");
+        until_single(&site, 3).await?;
         works(&site, &pods[0]).await?;
 
         for eni in taken {
@@ -168,8 +189,7 @@ e2e::tests! {
         let wishes = Wishes { instance_type: "t2.medium", ..delegated() };
         let site = Site::new(&stage, &wishes).await?;
         let pods = add(&site, "p", 2).await?;
-        let (singles, prefixes) = held(&site, "n1")?;
-        ensure!(prefixes.is_empty() && singles.len() >= 2, "{singles:?} {prefixes:?}");
+        until_single(&site, 2).await?;
         works(&site, &pods[0]).await
     }
 }
