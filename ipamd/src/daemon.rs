@@ -42,6 +42,7 @@ use crate::server::Health;
 use crate::store::Store;
 use crate::{execute, imds, kernel, server, store};
 
+pub(crate) use clock::now;
 use message::AddReply;
 pub use message::Refusal;
 pub(crate) use message::{Checked, Facts, Message};
@@ -257,9 +258,12 @@ impl<'a> Daemon<'a> {
             // Nobody waits for these answers any more if sending fails.
             Message::Status { reply } => drop(reply.send(self.status(clock::now()))),
             Message::Facts { reply } => drop(reply.send(self.facts())),
-            Message::Explain { reply } => drop(reply.send(self.explain())),
+            Message::Explain { reply } => drop(reply.send(Box::new(self.dump()))),
             Message::CallerGone => {}
-            Message::Node(node) => self.meet(*node).await,
+            Message::Node(node, listed, at) => {
+                self.meet(*node).await;
+                self.ledger.handle_hint(&listed, at);
+            }
             Message::Outcome { action, outcome } => self.handle_outcome(&action, outcome),
             Message::Forgotten(addresses) => self.handle_forgotten(&addresses),
             Message::KernelChanged(notice) => self.handle_kernel_change(&notice),

@@ -1,17 +1,17 @@
-//! The node's own facts, from instance metadata. Metadata is a hint about ENIs, so nothing of theirs is read here but
-//! the CIDRs of their subnets.
+//! The node's own facts, from instance metadata, and what it lists of ENIs, which is only a hint.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_config::imds::Client;
-use ipamd_core::address::Mac;
+use ipamd_core::address::{Block, Mac};
 use ipamd_core::id::{SecurityGroupId, SubnetId};
+use ipamd_core::ledger::hint::Hint;
 use ipamd_core::snapshot::Node;
 use ipnet::Ipv4Net;
 use tokio::sync::mpsc;
 
-use crate::daemon::Message;
+use crate::daemon::{Message, now};
 
 /// How often the facts are read again: the VPC may get another CIDR. The peer looks twice a minute.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -37,9 +37,11 @@ pub(crate) enum Error {
 pub(crate) async fn watch(messages: mpsc::Sender<Message>) {
     let client = Client::builder().build();
     loop {
+        let begun = now();
         let pause = match read(&client).await {
-            Ok(node) => {
-                if messages.send(Message::Node(Box::new(node))).await.is_err() {
+            Ok((node, listed)) => {
+                let told = Message::Node(Box::new(node), listed, begun);
+                if messages.send(told).await.is_err() {
                     return;
                 }
                 REFRESH
@@ -54,20 +56,29 @@ pub(crate) async fn watch(messages: mpsc::Sender<Message>) {
     }
 }
 
-async fn read(client: &Client) -> Result<Node, Error> {
+async fn read(client: &Client) -> Result<(Node, Hint), Error> {
     let primary_mac: Mac = parsed(client, "mac").await?;
     let own = format!("network/interfaces/macs/{primary_mac}");
     let mut subnet_cidrs = BTreeMap::new();
+    let mut listed = Hint::default();
     for mac in lines(client, "network/interfaces/macs/").await? {
-        let path = format!("network/interfaces/macs/{}", mac.trim_end_matches('/'));
+        let mac: Mac = match mac.trim_end_matches('/').parse() {
+            Ok(mac) => mac,
+            Err(_) => continue,
+        };
+        let path = format!("network/interfaces/macs/{mac}");
         // An ENI may vanish between the list and the look: it is left out, and read again next time.
         let subnet = parsed::<SubnetId>(client, &format!("{path}/subnet-id")).await;
         let cidr = parsed::<Ipv4Net>(client, &format!("{path}/subnet-ipv4-cidr-block")).await;
         if let (Ok(subnet), Ok(cidr)) = (subnet, cidr) {
             subnet_cidrs.insert(subnet, cidr);
         }
+        match blocks(client, &path).await {
+            Ok(blocks) => drop(listed.enis.insert(mac, blocks)),
+            Err(_) => drop(listed.unread.insert(mac)),
+        }
     }
-    Ok(Node {
+    let node = Node {
         instance: parsed(client, "instance-id").await?,
         instance_type: get(client, "instance-type").await?,
         region: get(client, "placement/region").await?,
@@ -79,6 +90,33 @@ async fn read(client: &Client) -> Result<Node, Error> {
         groups: all_parsed::<SecurityGroupId>(client, &format!("{own}/security-group-ids")).await?,
         vpc_cidrs: all_parsed(client, &format!("{own}/vpc-ipv4-cidr-blocks")).await?,
         subnet_cidrs,
+    };
+    Ok((node, listed))
+}
+
+/// What pods could have of an ENI. A key is absent where the ENI has nothing of the kind.
+async fn blocks(client: &Client, path: &str) -> Result<BTreeSet<Block>, Error> {
+    let keys = lines(client, &format!("{path}/")).await?;
+    let mut blocks = BTreeSet::new();
+    if keys.iter().any(|key| key == "local-ipv4s") {
+        // The first is the ENI's own.
+        let addresses = lines(client, &format!("{path}/local-ipv4s")).await?;
+        for address in addresses.into_iter().skip(1) {
+            blocks.insert(Block::Secondary(parse(path, address)?));
+        }
+    }
+    if keys.iter().any(|key| key.trim_end_matches('/') == "ipv4-prefix") {
+        for prefix in lines(client, &format!("{path}/ipv4-prefix")).await? {
+            blocks.insert(Block::Prefix(parse(path, prefix)?));
+        }
+    }
+    Ok(blocks)
+}
+
+fn parse<T: std::str::FromStr>(path: &str, value: String) -> Result<T, Error> {
+    value.parse().map_err(|_| Error::Malformed {
+        path: path.to_owned(),
+        value,
     })
 }
 
@@ -104,21 +142,10 @@ async fn lines(client: &Client, key: &str) -> Result<Vec<String>, Error> {
 }
 
 async fn parsed<T: std::str::FromStr>(client: &Client, key: &str) -> Result<T, Error> {
-    let value = get(client, key).await?;
-    value.parse().map_err(|_| Error::Malformed {
-        path: key.to_owned(),
-        value,
-    })
+    parse(key, get(client, key).await?)
 }
 
 async fn all_parsed<T: std::str::FromStr + Ord>(client: &Client, key: &str) -> Result<BTreeSet<T>, Error> {
     let values = lines(client, key).await?.into_iter();
-    values
-        .map(|value| {
-            value.parse().map_err(|_| Error::Malformed {
-                path: key.to_owned(),
-                value,
-            })
-        })
-        .collect()
+    values.map(|value| parse(key, value)).collect()
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use ipamd::config::{Config, LogTarget};
 use ipamd::daemon;
+use ipamd::explain::Form;
 use tracing_subscriber::EnvFilter;
 
 /// Exit codes of sysexits.h: wrong usage and a wrong configuration are told apart from everything else.
@@ -22,7 +23,13 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => daemon(),
-        ["explain"] => explain(),
+        ["explain"] => explain(None, Form::Prose),
+        ["explain", "--json"] => explain(None, Form::Json),
+        ["explain", "--dump"] => explain(None, Form::Dump),
+        ["explain", "--json", file] | ["explain", file, "--json"] => {
+            explain(Some(Path::new(file)), Form::Json)
+        }
+        ["explain", file] if !file.starts_with('-') => explain(Some(Path::new(file)), Form::Prose),
         ["--version"] => say(&format!("ipamd {}", env!("CARGO_PKG_VERSION"))),
         ["--help" | "-h"] => say(USAGE),
         _ => {
@@ -34,17 +41,28 @@ fn main() -> ExitCode {
 
 /// What can be asked for. Settings come from the environment, as the peer's do.
 const USAGE: &str = "usage: ipamd            run the daemon; settings come from the environment
-       ipamd explain    say what the running daemon sees, wants and waits for
+       ipamd explain [--json | --dump]
+                        say what the running daemon sees, wants and waits for; or write down everything
+                        that its decisions depend on
+       ipamd explain [--json] FILE
+                        say the same of a dump that was saved, on any machine
        ipamd --version";
 
-fn explain() -> ExitCode {
+fn explain(file: Option<&Path>, form: Form) -> ExitCode {
+    if let Some(file) = file {
+        return tell(ipamd::explain::explain_file(file, form).map_err(anyhow::Error::from));
+    }
     let socket = std::env::var_os("BERTH_SOCKET").map_or_else(|| PathBuf::from(proto::SOCKET), PathBuf::from);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let told = runtime.context("start the runtime").and_then(|runtime| {
         runtime
-            .block_on(ipamd::explain::explain(&socket))
+            .block_on(ipamd::explain::explain(&socket, form))
             .map_err(anyhow::Error::from)
     });
+    tell(told)
+}
+
+fn tell(told: anyhow::Result<String>) -> ExitCode {
     match told {
         Ok(text) => say(&text),
         Err(error) => {

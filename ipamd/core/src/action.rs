@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::address::{Ask, Block, BlockKind};
 use crate::id::{EniAttachmentId, EniId, InstanceId, IntentId, SecurityGroupId, SubnetId, VpcId};
 use crate::moment::Moment;
@@ -11,7 +13,8 @@ use crate::pace;
 use crate::snapshot::{Scope, SeenEni, SeenSubnet, Snapshot};
 
 /// One call to EC2.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// CreateNetworkInterface. Repeating it gives the same ENI: the client token comes from the intent.
     CreateEni(NewEni),
@@ -79,7 +82,7 @@ pub enum Action {
 }
 
 /// An ENI that is to be created.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewEni {
     /// The journalled intent, from which the client token comes.
     pub intent: IntentId,
@@ -98,7 +101,8 @@ pub struct NewEni {
 }
 
 /// What an action is about: two actions about one subject never run at the same time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// An ENI that has an id.
     Eni(EniId),
@@ -211,7 +215,8 @@ pub enum Effect {
 }
 
 /// Why an action had no known effect: what we would do about it, not what EC2 called it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// Too many calls of this account, and certainly without effect.
     #[error("EC2 throttles this account's calls ({code}); it is tried again, more slowly")]

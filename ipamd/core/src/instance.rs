@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::ParseIntError;
+
+use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 
 const TABLE: &str = include_str!("limits.csv");
 
 /// The network limits of one EC2 instance type.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// vCPUs of the type as sold, where known (`VCpuInfo.DefaultVCpus`).
     pub vcpus: Option<u32>,
@@ -28,7 +30,8 @@ pub struct Limits {
 }
 
 /// What an instance type runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Hypervisor {
     /// AWS Nitro.
     Nitro,
@@ -41,7 +44,8 @@ pub enum Hypervisor {
 }
 
 /// Whether a type can carry a trunk ENI, which security groups for pods need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Trunk {
     /// It can, with this many branch ENIs.
     Branches(u32),

@@ -25,6 +25,7 @@ use crate::retry::Backoff;
 use crate::snapshot::Node;
 
 pub mod cooldown;
+pub mod hint;
 pub mod journal;
 pub mod outcome;
 mod pool;
@@ -41,18 +42,23 @@ use subnets::Subnets;
 use waiting::{Ticket, Waiting, WaitingAdd};
 
 /// Who holds what on this node.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Ledger {
     node: Option<Node>,
     enis: BTreeMap<EniId, EniRecord>,
     intents: BTreeMap<IntentId, Intent>,
+    #[serde(with = "crate::pairs")]
     leases: BTreeMap<AttachmentKey, Lease>,
     holders: BTreeMap<Ipv4Addr, AttachmentKey>,
     /// When this daemon gave a lease; one from the journal is older than any list of a runtime.
+    #[serde(with = "crate::pairs")]
     given: BTreeMap<AttachmentKey, Moment>,
     cooldown: Cooldown,
+    /// Derived from the rest.
+    #[serde(skip)]
     pool: Pool,
     waiting: Waiting,
+    #[serde(with = "crate::pairs")]
     in_flight: BTreeMap<Subject, Action>,
     backoff: Backoff,
     pace: Pace,
@@ -62,9 +68,17 @@ pub struct Ledger {
     surplus_since: Option<Moment>,
     read_all_at: Option<Moment>,
     read_all_wanted: bool,
-    has_read_everything: bool,
+    asked: hint::Asked,
+    /// ENIs that metadata shows otherwise.
+    doubted: BTreeSet<EniId>,
+    /// When EC2 certainly shows what a call did whose answer was lost, or what happened before this daemon started.
+    look_again: Option<Moment>,
     /// When a call last changed an ENI: what a read tells of a moment before that is out of date.
     changed: BTreeMap<EniId, Moment>,
+    /// When a block was given back: a read may show it still, and a call that nobody heard of may yet arrive.
+    #[serde(with = "crate::pairs")]
+    given_back: BTreeMap<Block, Moment>,
+    #[serde(skip)]
     unwritten: Vec<Entry>,
 }
 
@@ -98,7 +112,7 @@ pub struct Lease {
 }
 
 /// A request for an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddRequest {
     /// The attachment.
     pub key: AttachmentKey,
@@ -215,16 +229,22 @@ impl Ledger {
         self.read_all_at
     }
 
-    /// Whether this daemon has looked at everything that carries our tag.
+    /// Whether nothing is known of the node: it is new, or its journal is lost.
     #[must_use]
-    pub fn has_read_everything(&self) -> bool {
-        self.has_read_everything
+    pub fn is_blank(&self) -> bool {
+        self.enis.is_empty() && self.leases.is_empty() && self.intents.is_empty()
     }
 
     /// Whether something happened that only a look at everything explains.
     #[must_use]
     pub fn read_all_wanted(&self) -> bool {
         self.read_all_wanted
+    }
+
+    /// When everything is to be looked at once more, because the last look may have shown the past.
+    #[must_use]
+    pub fn look_again_at(&self) -> Option<Moment> {
+        self.look_again
     }
 
     /// The number of the next intent: microseconds since 1970, so that a node whose journal went with a reboot does

@@ -23,6 +23,7 @@
 
 pub mod action;
 pub mod address;
+pub mod explain;
 pub mod id;
 pub mod instance;
 pub mod ledger;
@@ -30,6 +31,7 @@ pub mod max_pods;
 pub mod moment;
 pub mod net;
 pub mod pace;
+mod pairs;
 pub mod plan;
 pub mod policy;
 pub mod retry;

@@ -71,6 +71,7 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
         situation,
         plan: Plan::default(),
         spare: None,
+        room: 0,
     };
     if situation.ledger.node().is_none() {
         planner.say(Line::NodeUnknown);
@@ -115,6 +116,8 @@ struct Planner<'a> {
     plan: Plan,
     /// An ENI that empties for good: nothing more is asked for it.
     spare: Option<EniId>,
+    /// Address slots that could be asked for were nothing resting.
+    room: u32,
 }
 
 impl Planner<'_> {

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::address::{AddressCount, BlockKind, PrefixCount};
 use crate::instance::Limits;
 use crate::pace;
 use crate::snat::SnatPolicy;
 
 /// Everything that the planner and the ledger obey.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// In what addresses come, where the instance type can (`ENABLE_PREFIX_DELEGATION`).
     pub kind: BlockKind,
@@ -67,7 +69,7 @@ impl Default for Policy {
 }
 
 /// How devices are made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DevicePolicy {
     /// Of ENIs, in bytes (`AWS_VPC_ENI_MTU`).
     pub eni_mtu_bytes: u32,
@@ -88,7 +90,7 @@ impl Default for DevicePolicy {
 }
 
 /// Everything that says how much is kept ready beyond use; which of it counts depends on the kind of block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WarmTargets {
     /// `WARM_ENI_TARGET`.
     pub enis: u32,
@@ -109,7 +111,7 @@ impl Default for WarmTargets {
 }
 
 /// `WARM_IP_TARGET` and `MINIMUM_IP_TARGET`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressTarget {
     /// Free addresses beyond use.
     pub warm: AddressCount,

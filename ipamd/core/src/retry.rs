@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::action::{Fault, Subject};
 use crate::id::InstanceId;
 use crate::moment::Moment;
@@ -38,10 +40,10 @@ pub fn share(instance: &InstanceId) -> f64 {
 }
 
 /// What failed lately, by subject.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Backoff(BTreeMap<Subject, Pause>);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backoff(#[serde(with = "crate::pairs")] BTreeMap<Subject, Pause>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Pause {
     failures: u32,
     until: Moment,

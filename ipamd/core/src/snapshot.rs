@@ -40,7 +40,8 @@ pub struct Node {
 }
 
 /// How far a look at the instance's ENIs goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// What is attached to the instance.
     Attached,
@@ -96,7 +97,7 @@ pub struct SeenAttachment {
 }
 
 /// A subnet as EC2 described it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenSubnet {
     /// Its id.
     pub id: SubnetId,

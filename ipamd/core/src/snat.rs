@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 
+use serde::{Deserialize, Serialize};
+
 use crate::net::{NatRules, SourcePorts};
 use crate::snapshot::Node;
 
 /// The operator's wishes about source translation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnatPolicy {
     /// `AWS_VPC_K8S_CNI_EXTERNALSNAT`: somebody else translates, so we do not.
     pub external: bool,

@@ -160,7 +160,9 @@ fn verdict(code: &str, message: &str) -> Option<Verdict> {
         .map(|(_, _, verdict)| *verdict)
 }
 
-fn by_code(code: &str, message: &str, operation: &'static str, subject: &str) -> Fault {
+/// What to do about an answer with this code and message. `subject` is the subnet or ENI that the call was about.
+#[must_use]
+pub fn by_code(code: &str, message: &str, operation: &'static str, subject: &str) -> Fault {
     let code = code.to_owned();
     let subject = subject.to_owned();
     let Some(verdict) = verdict(&code, message) else {

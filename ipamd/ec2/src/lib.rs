@@ -5,7 +5,7 @@
 //! somebody who reads the ENI in between may repeat them.
 
 mod convert;
-mod fault;
+pub mod fault;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -133,6 +133,15 @@ pub(super) fn unserved(values: &mut Values<'_>) {
         }
     }
     if values
+        .raw("AWS_MANAGE_ENIS_NON_SCHEDULABLE")
+        .is_some_and(|value| !value.is_empty())
+    {
+        values.warn(
+            "AWS_MANAGE_ENIS_NON_SCHEDULABLE",
+            "does not count in this version: it does not know yet whether its node is cordoned",
+        );
+    }
+    if values
         .raw("AWS_VPC_K8S_CNI_CONNMARK")
         .is_some_and(|mark| !["", "0x80", "128"].contains(&mark))
     {

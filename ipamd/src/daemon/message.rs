@@ -5,9 +5,12 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipamd_core::action::{Action, Effect, Fault};
+use ipamd_core::explain::Dump;
 use ipamd_core::id::{AttachmentKey, EniId};
+use ipamd_core::ledger::hint::Hint;
 use ipamd_core::ledger::stale::Known;
 use ipamd_core::ledger::{AddRequest, Lease, NotAdded};
+use ipamd_core::moment::Moment;
 use ipamd_core::net::eni::Place;
 use ipamd_core::net::notice::Notice;
 use ipamd_core::net::pod::PodWiring;
@@ -70,11 +73,11 @@ pub(crate) enum Message {
     /// Where is the node and what does it have?
     Facts { reply: oneshot::Sender<Facts> },
     /// What do you see, want and wait for?
-    Explain { reply: oneshot::Sender<String> },
+    Explain { reply: oneshot::Sender<Box<Dump>> },
     /// Somebody who waited may have gone.
     CallerGone,
-    /// The node's facts.
-    Node(Box<Node>),
+    /// The node's facts, and what metadata listed of its ENIs in a look that began then.
+    Node(Box<Node>, Hint, Moment),
     /// A call came back.
     Outcome {
         action: Action,

@@ -1,5 +1,6 @@
 //! What the daemon says of itself: whether pods can be served, what of the node is not as it should be, what the node is.
 
+use ipamd_core::explain::{self, Dump};
 use ipamd_core::id::AttachmentKey;
 use ipamd_core::ledger::stale::Known;
 use ipamd_core::moment::Moment;
@@ -49,31 +50,12 @@ impl Daemon<'_> {
 
     /// Why an ADD could not be served even were there a free address, with the next step.
     pub(super) fn why_not_ready(&self) -> Option<NotReady> {
-        let served = self
-            .ledger
-            .enis()
-            .values()
-            .any(|record| !record.served.is_empty());
-        let (reason, impaired) = match self.ledger.node() {
-            None => (
-                "instance metadata has not been read yet; see the log of ipamd".to_owned(),
-                false,
-            ),
-            Some(node) if self.limits.is_none() => (
-                format!(
-                    "the limits of {} are not known; upgrade Berth",
-                    node.instance_type
-                ),
-                false,
-            ),
-            Some(_) if self.trouble.is_some() => (self.trouble.clone().unwrap_or_default(), true),
-            Some(_) if !served && !self.report.wants_nothing() => {
-                let reason = self.report.to_string().replace('\n', " ");
-                (format!("no address is ready yet. {reason}"), false)
-            }
-            Some(_) => return None,
-        };
-        Some(NotReady { reason, impaired })
+        let trouble = self.trouble.as_deref();
+        let why = explain::not_ready(&self.ledger, self.limits, trouble, &self.report)?;
+        Some(NotReady {
+            reason: why.to_string(),
+            impaired: why.impairs_pods(),
+        })
     }
 
     /// What is on record for an attachment, and what it needs of the node's network and does not find.
@@ -117,26 +99,12 @@ impl Daemon<'_> {
         }
     }
 
-    pub(super) fn explain(&self) -> String {
-        let state = match self.why_not_ready() {
-            Some(NotReady { reason, .. }) => reason,
-            None => "Pods can be served.".to_owned(),
-        };
-        let enis = self.ledger.enis().values().map(|record| {
-            let place = record.place().map_or("detached".to_owned(), |place| {
-                format!("device {}", place.device_index)
-            });
-            let (served, held) = (record.served.len(), record.seen.blocks.len());
-            format!(
-                "{} ({place}): {} pods, {served} of {held} blocks served.",
-                record.seen.id,
-                self.ledger.leases_on(&record.seen.id)
-            )
-        });
-        std::iter::once(state)
-            .chain(enis)
-            .chain([self.report.to_string()])
-            .collect::<Vec<_>>()
-            .join("\n")
+    /// Everything that the daemon's decisions depend on.
+    pub(super) fn dump(&self) -> Dump {
+        let trouble = self.trouble.clone();
+        match self.situation(clock::now()) {
+            Some(situation) => Dump::of(&situation, trouble),
+            None => Dump::without_limits(&self.config.policy, &self.ledger, trouble),
+        }
     }
 }

@@ -108,8 +108,16 @@ impl Ipam for Service {
     }
 
     async fn explain(&self, _: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainReply>, Status> {
-        let text = self.ask(|reply| Message::Explain { reply }).await?;
-        Ok(Response::new(v1::ExplainReply { text }))
+        let dump = self.ask(|reply| Message::Explain { reply }).await?;
+        let told = dump.explain();
+        let json = |written: Result<String, serde_json::Error>| {
+            written.map_err(|error| Status::internal(format!("write the explanation as JSON: {error}")))
+        };
+        Ok(Response::new(v1::ExplainReply {
+            text: told.to_string(),
+            json: json(serde_json::to_string_pretty(&told))?,
+            dump: json(serde_json::to_string(&dump))?,
+        }))
     }
 }
 

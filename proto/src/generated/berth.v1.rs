@@ -122,6 +122,12 @@ pub struct ExplainReply {
     /// Prose, a sentence a line.
     #[prost(string, tag = "1")]
     pub text: ::prost::alloc::string::String,
+    /// The same as data: a JSON document.
+    #[prost(string, tag = "2")]
+    pub json: ::prost::alloc::string::String,
+    /// Everything that the daemon's decisions depend on, as `ipamd explain FILE` reads it: a JSON document.
+    #[prost(string, tag = "3")]
+    pub dump: ::prost::alloc::string::String,
 }
 /// Everything about one pod's interface.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -268,7 +268,15 @@ struct Reply {
 
 async fn own(mut owner: Owner, mut work: mpsc::Receiver<Work>, publish: watch::Sender<KernelView>) {
     loop {
-        let wake = owner.model.next_change(owner.now()).map(|at| owner.start + at);
+        // One moment for both: what changes while the view is made is still ahead of it, and wakes us.
+        let now = owner.now();
+        let view = owner.model.kernel_view(now);
+        publish.send_if_modified(|published| {
+            let changed = *published != view;
+            *published = view;
+            changed
+        });
+        let wake = owner.model.next_change(now).map(|at| owner.start + at);
         tokio::select! {
             received = work.recv() => match received {
                 Some(work) => work(&mut owner),
@@ -276,12 +284,6 @@ async fn own(mut owner: Owner, mut work: mpsc::Receiver<Work>, publish: watch::S
             },
             () = at(wake) => {}
         }
-        let view = owner.model.kernel_view(owner.now());
-        publish.send_if_modified(|published| {
-            let changed = *published != view;
-            *published = view;
-            changed
-        });
     }
 }
 

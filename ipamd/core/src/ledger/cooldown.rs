@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::moment::{Moment, Stamp};
 
 /// Between a release and the end of its pod's routes, after which no packet of it makes another connection: the plugin
@@ -12,7 +14,7 @@ use crate::moment::{Moment, Stamp};
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// Addresses that rest.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cooldown {
     resting: BTreeMap<Ipv4Addr, Rest>,
     /// The ends of all rests.
@@ -21,7 +23,7 @@ pub struct Cooldown {
     settles: BTreeSet<(Moment, Ipv4Addr)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Rest {
     at: Stamp,
     until: Moment,

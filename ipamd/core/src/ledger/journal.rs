@@ -4,12 +4,14 @@
 //! what follows a torn write was never answered for. Unknown fields are ignored and whole lines that say something unknown
 //! are passed over, so an older daemon can read what a newer one wrote.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{EniRecord, Intent, Lease, Ledger};
+use crate::address::Block;
 use crate::id::{AttachmentKey, EniId, IntentId};
 use crate::moment::{Moment, Stamp};
 use crate::net::EniMark;
@@ -71,6 +73,11 @@ pub enum Entry {
         address: Ipv4Addr,
         /// Since when it rests.
         at: Stamp,
+    },
+    /// Blocks are about to be given back; what a later entry shows of them is ours again.
+    GivenBack {
+        /// Which.
+        blocks: BTreeSet<Block>,
     },
     /// An address rests, of whomever it was.
     Resting {
@@ -179,6 +186,10 @@ impl Ledger {
             key: key.clone(),
             lease: lease.clone(),
         }));
+        let given_back: BTreeSet<Block> = self.given_back.keys().copied().collect();
+        if !given_back.is_empty() {
+            entries.push(Entry::GivenBack { blocks: given_back });
+        }
         entries.extend(
             self.cooldown
                 .iter(now)
@@ -198,7 +209,12 @@ impl Ledger {
         match entry {
             Entry::Boot { .. } => {}
             Entry::Node { node } => self.node = Some(node),
-            Entry::Eni { record } => drop(self.enis.insert(record.seen.id.clone(), record)),
+            Entry::Eni { record } => {
+                self.note_obtained(&record.seen.blocks);
+                self.enis.insert(record.seen.id.clone(), record);
+            }
+            // How long ago nobody knows: the call may not even have arrived.
+            Entry::GivenBack { blocks } => self.note_given_back(&blocks, present.at.moment),
             Entry::EniGone { id } => drop(self.enis.remove(&id)),
             Entry::Intended { id, intent } => {
                 self.last_intent = self.last_intent.max(id.0);

@@ -9,14 +9,20 @@ use std::time::Duration;
 use super::journal::Entry;
 use super::{EniRecord, Intent, Ledger};
 use crate::action::{Action, Effect, Fault, Subject};
+use crate::address::AddressCount;
 use crate::address::Block;
 use crate::id::EniId;
 use crate::moment::Moment;
 use crate::net::eni::Wanted;
+use crate::retry;
 use crate::snapshot::{Node, Owner, Scope, SeenAttachment, Snapshot};
 
 /// How long a describe may show an ENI as it was before a call, or not at all: EC2 is eventually consistent. Assumed.
 pub(super) const VISIBLE_AFTER: Duration = Duration::from_secs(60);
+
+/// Within how long after [`VISIBLE_AFTER`] a daemon without a journal looks at whatever carries our tag. Some minutes: what it
+/// may find was left by an earlier life, and five hundred nodes that boot together make three such calls a second.
+const SECOND_LOOK_SPREAD: Duration = Duration::from_secs(180);
 
 /// When and with which seed for jitter something happened.
 #[derive(Clone, Copy, Debug)]
@@ -58,10 +64,14 @@ impl Ledger {
                 });
                 self.intents.insert(new.intent, intent);
             }
-            Action::Unassign { eni, blocks } => self.change(eni, |record| {
-                record.seen.blocks.retain(|block| !blocks.contains(block));
-                record.served.retain(|block| !blocks.contains(block));
-            }),
+            Action::Unassign { eni, blocks } => {
+                self.change(eni, |record| {
+                    record.seen.blocks.retain(|block| !blocks.contains(block));
+                    record.served.retain(|block| !blocks.contains(block));
+                });
+                let blocks = blocks.clone();
+                self.unwritten.push(Entry::GivenBack { blocks });
+            }
             Action::DetachEni { eni, .. } | Action::DeleteEni { eni } => self.begin_removal(eni),
             Action::CreateEni(_)
             | Action::AttachEni { .. }
@@ -78,7 +88,7 @@ impl Ledger {
     /// Notes that this daemon is about to call EC2 for the first time. One whose journal knows nothing of the node waits a
     /// moment within `spread`, so that nodes that boot together do not call together; any other is in nobody's way.
     pub fn handle_start(&mut self, spread: Duration, at: Happening) {
-        if self.enis.is_empty() && self.leases.is_empty() {
+        if self.is_blank() {
             self.pace.handle_fresh_start(spread, at.now, at.seed);
         }
     }
@@ -98,6 +108,12 @@ impl Ledger {
         let subject = action.subject();
         self.in_flight.remove(&subject);
         self.note_pace(action, &outcome, at);
+        if let Action::Unassign { blocks, .. } = action {
+            self.note_given_back(blocks, at.now);
+        }
+        if matches!(outcome, Err(Fault::Unknown { .. })) {
+            self.look_again = Some(at.now.after(VISIBLE_AFTER));
+        }
         match outcome {
             Ok(effect) => {
                 // That an ENI can be read says nothing about the call that made us doubt it.
@@ -143,6 +159,7 @@ impl Ledger {
     pub fn handle_time(&mut self, now: Moment) {
         self.pace.handle_time(now);
         self.handle_rested(now);
+        self.given_back.retain(|_, at| now.since(*at) < VISIBLE_AFTER);
         // A read that is under way may answer from before any of them, however long it takes.
         if !self.in_flight.contains_key(&Subject::Instance) {
             self.changed.retain(|_, at| now.since(*at) < VISIBLE_AFTER);
@@ -165,7 +182,7 @@ impl Ledger {
     }
 
     /// Whether what a read begun at this moment tells of an ENI may be older than what we know ourselves.
-    fn knows_better(&self, id: &EniId, read_at: Moment) -> bool {
+    pub(super) fn knows_better(&self, id: &EniId, read_at: Moment) -> bool {
         let changed = self.changed.get(id);
         changed.is_some_and(|changed| read_at < changed.after(VISIBLE_AFTER))
     }
@@ -175,6 +192,7 @@ impl Ledger {
             (Action::CreateEni(new), Effect::Created(seen)) => {
                 // A read may have found it first, and it may be attached by now: that is the younger truth.
                 if !self.enis.contains_key(&seen.id) {
+                    self.note_obtained(&seen.blocks);
                     self.insert_eni(seen, Some(now), now);
                 }
                 self.end_intent(new.intent);
@@ -208,13 +226,24 @@ impl Ledger {
                 }
             }),
             (Action::Assign { eni, ask }, Effect::Assigned(blocks)) => {
-                self.change(eni, |record| record.seen.blocks.extend(blocks));
+                self.note_obtained(&blocks);
+                self.disown(&blocks, eni);
+                self.change(eni, |record| {
+                    record.lost.retain(|block| !blocks.contains(block));
+                    record.seen.blocks.extend(blocks);
+                });
                 if let Some(subnet) = self.enis.get(eni).map(|record| record.seen.subnet.clone()) {
                     self.handle_plenty(&subnet, *ask);
                 }
             }
+            // Off the record since the call began; a read right after it may still show them.
+            (Action::Unassign { .. }, Effect::Done) => {}
             (Action::DetachEni { eni, attachment }, Effect::Done) => self.note_detached(eni, attachment),
             (Action::DeleteEni { eni }, Effect::Done) => self.forget_eni(eni),
+            (Action::ReadEni { eni }, Effect::Read(Some(seen))) if seen.id == *eni => {
+                self.doubted.remove(eni);
+                self.insert_eni(seen, None, now);
+            }
             (_, Effect::Read(Some(seen))) => self.insert_eni(seen, None, now),
             (Action::ReadEni { eni }, Effect::Read(None)) => self.handle_missing(eni, now),
             (_, Effect::Subnets(seen, read_at)) => self.handle_subnets(seen, read_at, now),
@@ -255,15 +284,22 @@ impl Ledger {
             }
             Action::AttachEni { eni, .. } if matches!(fault, Fault::Limit { .. }) => {
                 self.begin_removal(eni);
-                self.backoff
-                    .handle_failure(Subject::Growth, fault, at.now, at.seed);
+                let subjects = [Subject::Growth, action.subject()];
+                // One with pods stays and is tried again, as rarely as everything that fails.
+                let pods = usize::from(self.leases_on(eni) > AddressCount::ZERO);
+                for subject in subjects.into_iter().take(1 + pods) {
+                    self.backoff
+                        .handle_failure(subject, fault.clone(), at.now, at.seed);
+                }
                 return;
             }
             Action::DetachEni { eni, attachment } if matches!(fault, Fault::Gone { .. }) => {
                 self.note_detached(eni, attachment);
                 return;
             }
-            Action::DeleteEni { eni } if matches!(fault, Fault::Gone { .. }) => {
+            Action::DeleteEni { eni }
+                if matches!(fault, Fault::Gone { .. }) && !self.is_fresh(eni, at.now) =>
+            {
                 self.forget_eni(eni);
                 return;
             }
@@ -272,7 +308,9 @@ impl Ledger {
             Action::DeleteEni { .. } if fault == Fault::Busy => {}
             Action::ReadEni { .. } | Action::ReadAll { .. } | Action::ReadSubnets { .. } => {}
             // Known to exist and not yet visible to every part of EC2: the same call works a moment later.
-            Action::AttachEni { eni, .. } | Action::DeleteOnTermination { eni, .. }
+            Action::AttachEni { eni, .. }
+            | Action::DeleteOnTermination { eni, .. }
+            | Action::DeleteEni { eni }
                 if matches!(fault, Fault::Gone { .. }) && self.is_fresh(eni, at.now) => {}
             _ if certain => {}
             _ => self.doubt(action),
@@ -282,9 +320,8 @@ impl Ledger {
     }
 
     fn handle_snapshot(&mut self, snapshot: Snapshot, now: Moment) {
-        self.read_all_at = Some(snapshot.at);
+        self.note_look(&snapshot);
         self.read_all_wanted &= snapshot.scope == Scope::Attached;
-        self.has_read_everything |= snapshot.scope == Scope::Everything;
         let covered =
             |record: &EniRecord| snapshot.scope == Scope::Everything || record.seen.attachment.is_some();
         let missing = self.enis.iter().filter(|(id, record)| {
@@ -312,6 +349,28 @@ impl Ledger {
                 Scope::Everything => {}
             }
         }
+    }
+
+    /// The first look of a daemon may show what was before the last one's calls. One that left an ENI out, because we knew
+    /// better, settles nothing either. A daemon that found no journal has looked only at what is attached: its second look
+    /// is at whatever carries our tag, at a moment of its own, as nothing waits for that and nodes that boot together
+    /// would look together.
+    fn note_look(&mut self, snapshot: &Snapshot) {
+        let settles = self.look_again.is_some_and(|due| due <= snapshot.at);
+        let known = self.enis.keys().any(|id| self.knows_better(id, snapshot.at));
+        if self.read_all_at.is_none() && self.is_blank() {
+            let share = self
+                .node
+                .as_ref()
+                .map_or(0.0, |node| retry::share(&node.instance));
+            let spread = SECOND_LOOK_SPREAD.mul_f64(share);
+            self.look_again = Some(snapshot.at.after(VISIBLE_AFTER).after(spread));
+        } else if self.read_all_at.is_none() || (settles && known) {
+            self.look_again = Some(snapshot.at.after(VISIBLE_AFTER));
+        } else if settles {
+            self.look_again = None;
+        }
+        self.read_all_at = Some(snapshot.at);
     }
 
     pub(super) fn end_intent(&mut self, intent: crate::id::IntentId) {

@@ -83,6 +83,17 @@ impl EniRecord {
 }
 
 impl Ledger {
+    /// Adds to a record what is not saved of it, for a dump that was read.
+    pub(crate) fn revive(&mut self, id: &EniId, change: impl FnOnce(&mut EniRecord)) {
+        if let Some(record) = self.enis.get_mut(id) {
+            change(record);
+            let pods = self.leases.values().filter(|lease| lease.eni == *id);
+            let pods: Vec<_> = pods.map(|lease| lease.wiring.address).collect();
+            pods.into_iter().for_each(|address| self.pool.take(id, address));
+            self.reindex(id);
+        }
+    }
+
     /// EC2 did not show an ENI. A fresh one may not be visible yet, and nothing with a pod on it is ever dropped
     /// because a read missed it.
     pub(super) fn handle_missing(&mut self, id: &EniId, now: Moment) {
@@ -119,7 +130,16 @@ impl Ledger {
             self.forget_eni(&seen.id);
             return;
         }
+        // Somebody else's takes no place here unless it is attached here.
+        let elsewhere = seen.owner == Owner::Foreign && seen.attachment.is_none();
+        if elsewhere && self.leases_on(&seen.id) == AddressCount::ZERO {
+            self.forget_eni(&seen.id);
+            return;
+        }
         let known = self.enis.get(&seen.id).cloned();
+        let uncertain = self.drop_given_back(&mut seen, now) | self.drop_moved(&mut seen);
+        let uncertain = uncertain | self.is_leaving(&seen, now);
+        self.disown(&seen.blocks, &seen.id);
         let before = known
             .as_ref()
             .map(|known| known.seen.blocks.clone())
@@ -148,7 +168,7 @@ impl Ledger {
                 .as_ref()
                 .map(|known| known.served.intersection(&seen.blocks).copied().collect())
                 .unwrap_or_default(),
-            uncertain: false,
+            uncertain,
             vanished: false,
             lost,
             attached: seen
@@ -166,6 +186,83 @@ impl Ledger {
         let id = record.seen.id.clone();
         self.enis.insert(id.clone(), record);
         self.reindex(&id);
+    }
+
+    /// Whether somebody else detaches it just now: it is read again until it is gone, and then it comes back.
+    fn is_leaving(&mut self, seen: &SeenEni, now: Moment) -> bool {
+        let removing = self.enis.get(&seen.id).is_some_and(|record| record.removing);
+        let detaching = seen
+            .attachment
+            .as_ref()
+            .is_some_and(|attachment| attachment.detaching);
+        let leaves = detaching && !removing && matches!(seen.owner, Owner::Ours(_));
+        if leaves {
+            let fault = Fault::Stale {
+                code: "it is being detached".to_owned(),
+            };
+            let subject = Subject::Eni(seen.id.clone());
+            self.backoff
+                .handle_failure(subject, fault, now, now.0.subsec_nanos().into());
+        }
+        leaves
+    }
+
+    /// Whether a read shows addresses that were just given back. They are not handed out again, and the ENI is read once
+    /// more when the call has certainly had its effect or none.
+    fn drop_given_back(&mut self, seen: &mut SeenEni, now: Moment) -> bool {
+        let before = seen.blocks.len();
+        seen.blocks.retain(|block| !self.given_back.contains_key(block));
+        let lingers = seen.blocks.len() < before;
+        if lingers {
+            let fault = Fault::Stale {
+                code: "an address that was given back shows still".to_owned(),
+            };
+            let seed = now.0.subsec_nanos().into();
+            let subject = Subject::Eni(seen.id.clone());
+            self.backoff.handle_failure(subject, fault, now, seed);
+        }
+        lingers
+    }
+
+    /// Whether a read shows addresses that EC2 has since given to another ENI of ours: the other has them.
+    fn drop_moved(&mut self, seen: &mut SeenEni) -> bool {
+        let before = seen.blocks.len();
+        let younger = self
+            .enis
+            .iter()
+            .filter(|(id, _)| **id != seen.id && self.changed.contains_key(*id));
+        let theirs: BTreeSet<Block> = younger
+            .flat_map(|(_, record)| &record.seen.blocks)
+            .copied()
+            .collect();
+        seen.blocks.retain(|block| !overlaps(*block, &theirs));
+        seen.blocks.len() < before
+    }
+
+    /// What one ENI has another has no more: an address is on one ENI. The other is read again.
+    pub(super) fn disown(&mut self, blocks: &BTreeSet<Block>, owner: &EniId) {
+        let others = self.enis.iter().filter(|(id, record)| {
+            *id != owner && record.seen.blocks.iter().any(|block| overlaps(*block, blocks))
+        });
+        let others: Vec<EniId> = others.map(|(id, _)| id.clone()).collect();
+        for id in others {
+            self.change(&id, |record| {
+                record.seen.blocks.retain(|block| !overlaps(*block, blocks));
+                record.served.retain(|block| !overlaps(*block, blocks));
+                record.lost.retain(|block| !overlaps(*block, blocks));
+                record.uncertain = true;
+            });
+        }
+    }
+
+    /// Blocks were given back: for a while a read may show them still, and a call that nobody heard of may yet arrive.
+    pub(super) fn note_given_back(&mut self, blocks: &BTreeSet<Block>, at: Moment) {
+        self.given_back.extend(blocks.iter().map(|block| (*block, at)));
+    }
+
+    /// EC2 gave these, whatever was given back before.
+    pub(super) fn note_obtained(&mut self, blocks: &BTreeSet<Block>) {
+        self.given_back.retain(|block, _| !blocks.contains(block));
     }
 
     /// The mark after the last one given that no ENI has, so that connections of an ENI that went have time to end.
@@ -203,6 +300,7 @@ impl Ledger {
     }
 
     pub(super) fn forget_eni(&mut self, id: &EniId) {
+        self.doubted.remove(id);
         if self.enis.remove(id).is_some() {
             self.reindex(id);
             self.unwritten.push(Entry::EniGone { id: id.clone() });
@@ -244,4 +342,11 @@ impl Ledger {
             });
         }
     }
+}
+
+/// Whether a block has an address in common with any of these.
+fn overlaps(block: Block, with: &BTreeSet<Block>) -> bool {
+    let net = block.net();
+    let meets = |other: &Block| net.contains(&other.net()) || other.net().contains(&net);
+    with.contains(&block) || with.iter().any(meets)
 }

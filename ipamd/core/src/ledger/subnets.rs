@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::Ledger;
 use super::outcome::Happening;
 use crate::action::{Action, Fault, Subject};
@@ -18,11 +20,12 @@ use crate::tag;
 const ANY_ENI: u32 = 64;
 
 /// The subnets of the node's zone, and what they refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnets {
     seen: BTreeMap<SubnetId, SeenSubnet>,
     read_at: Option<Moment>,
     /// The most blocks that may be asked of a subnet in one call, where more were refused.
+    #[serde(with = "crate::pairs")]
     most: BTreeMap<(SubnetId, BlockKind), u32>,
     /// Subnets that had not even one block, until EC2 says that there may be one again.
     empty: BTreeSet<(SubnetId, BlockKind)>,

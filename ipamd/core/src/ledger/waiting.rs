@@ -2,16 +2,18 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::AddRequest;
 use crate::id::AttachmentKey;
 use crate::moment::Moment;
 
 /// A place in the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Ticket(pub u64);
 
 /// A request that waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingAdd {
     /// Its place.
     pub ticket: Ticket,
@@ -22,7 +24,7 @@ pub struct WaitingAdd {
 }
 
 /// The line.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Waiting {
     line: VecDeque<WaitingAdd>,
     last: u64,

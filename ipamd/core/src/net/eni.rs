@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use serde::Serialize;
 
 use super::{
     EniMark, Firewall, MARK_PRIMARY, MARK_SECONDARY_MASK, NetState, ReversePath, Route, Rule, SeenLink,
@@ -36,7 +37,7 @@ pub struct WantedEni {
 }
 
 /// Device index and network card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Place {
     /// Unique per card.
     pub device_index: u32,

@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::Situation;
 use crate::action::{Action, Fault, Subject};
 use crate::address::{AddressCount, Block, BlockKind, PrefixCount};
@@ -20,7 +22,7 @@ use crate::policy::{Policy, WarmTarget};
 use crate::snapshot::{Owner, SeenSubnet};
 
 /// What is wanted and what there is, in addresses of the blocks that count.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Demand {
     /// What more is got in.
     pub supply: Supply,
@@ -41,7 +43,8 @@ pub struct Demand {
 }
 
 /// In what more addresses are got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Supply {
     /// In blocks of the node's kind.
     Regular(BlockKind),
@@ -141,7 +144,8 @@ impl Demand {
     }
 }
 
-/// Prefixes, unless every subnet that could give one has just said that it has none.
+/// Prefixes, unless every subnet that could give one said that it has none and has not given one since: what stands in
+/// for them is not let go because another try is due.
 fn supply(situation: &Situation<'_>) -> Supply {
     match situation.kind() {
         BlockKind::Secondary => Supply::Regular(BlockKind::Secondary),
@@ -187,7 +191,10 @@ impl Situation<'_> {
         let of_enis = enis.map(|record| &record.seen.subnet);
         let subnets = self.subnets();
         let mut all = of_enis.chain(subnets.iter());
-        all.any(|subnet| self.may_ask(subnet, BlockKind::Prefix))
+        all.any(|subnet| {
+            let refused = Subject::Subnet(subnet.clone(), BlockKind::Prefix);
+            self.ledger.backoff().reason(&refused).is_none() && self.may_ask(subnet, BlockKind::Prefix)
+        })
     }
 
     /// Subnets that new ENIs may go to, the one with the most room first, what is under way taken off.
@@ -240,14 +247,15 @@ struct Strays {
 impl Strays {
     fn of(situation: &Situation<'_>, supply: Supply) -> Self {
         let (mut used, mut free) = (AddressCount::ZERO, AddressCount::ZERO);
-        let ours = |record: &&EniRecord| !record.removing && record.seen.owner != Owner::Foreign;
-        let records = situation.ledger.enis().values().filter(ours);
+        let records = situation.ledger.enis().values();
         let blocks = records.flat_map(|record| record.seen.blocks.iter().map(move |block| (record, block)));
         for (record, block) in blocks {
-            if record.excluded || !supply.counts(*block) {
+            // Pods may have addresses of what is not ours any more, or not there.
+            let gone = !is_ours(record) || record.vanished || record.lost.contains(block);
+            if record.excluded || gone || !supply.counts(*block) {
                 let in_block = situation.ledger.used_in(*block, situation.now);
                 used = used + in_block;
-                if in_block == AddressCount::ZERO {
+                if in_block == AddressCount::ZERO && !gone {
                     free = free + block.size();
                 }
             }
@@ -267,7 +275,11 @@ pub(super) fn is_late(record: &EniRecord, now: Moment) -> bool {
 
 /// Whether what an ENI brings is ours to count.
 pub(super) fn holds(record: &EniRecord) -> bool {
-    !record.removing && !record.excluded && !record.vanished && record.seen.owner != Owner::Foreign
+    is_ours(record) && !record.excluded && !record.vanished
+}
+
+fn is_ours(record: &EniRecord) -> bool {
+    !record.removing && record.seen.owner != Owner::Foreign
 }
 
 fn held(situation: &Situation<'_>, supply: Supply) -> AddressCount {
@@ -285,10 +297,8 @@ fn held(situation: &Situation<'_>, supply: Supply) -> AddressCount {
         _ => None,
     });
     let promised = ledger.intents().values().map(|intent| intent.ask);
-    let coming = asked.chain(promised).filter(|ask| match supply {
-        Supply::Regular(kind) => ask.kind() == kind,
-        Supply::InsteadOfPrefixes => true,
-    });
+    // A prefix that is only tried for is not on its way.
+    let coming = asked.chain(promised).filter(|ask| ask.kind() == supply.kind());
     there.sum::<AddressCount>() + coming.map(|ask| ask.size()).sum()
 }
 

@@ -24,9 +24,19 @@ pub(super) fn finish(planner: &mut Planner<'_>) {
         if !matches!(record.seen.owner, Owner::Ours(_)) || record.uncertain || record.vanished {
             continue;
         }
-        if let Some(at) = visible_at(record).filter(|at| *at > planner.situation.now) {
+        let full = u32::try_from(indexes.len()).unwrap_or(u32::MAX) >= planner.situation.limits.enis();
+        if let Some(at) = visible_at(planner, record) {
             planner.wake(Some(at));
         } else if let Some(action) = next_step(record, node, &indexes) {
+            if full && matches!(action, Action::AttachEni { .. }) {
+                let eni = record.seen.id.clone();
+                planner.say(Line::NoPlace { eni: eni.clone() });
+                // Pods may have addresses of it; otherwise it only keeps some from others.
+                if ledger.leases_on(&eni) == AddressCount::ZERO {
+                    planner.act(Action::DeleteEni { eni });
+                }
+                continue;
+            }
             if let Action::AttachEni { device_index, .. } = action {
                 indexes.insert(device_index);
             }
@@ -37,28 +47,36 @@ pub(super) fn finish(planner: &mut Planner<'_>) {
     }
 }
 
-/// How long a fresh ENI is left alone: EC2's parts learn of it one after the other, and an attach that finds none has
-/// taken a call from everybody in the account all the same. Length assumed, as in `VISIBLE_AFTER`.
+/// How long a young daemon leaves a fresh ENI alone: EC2's parts learn of it one after the other, and an attach that finds
+/// none has taken a call from everybody in the account, of whom many may be starting. Assumed, as `VISIBLE_AFTER` is.
 const SETTLES: Duration = Duration::from_millis(500);
 
-/// When an ENI that this daemon created may be attached.
-fn visible_at(record: &EniRecord) -> Option<Moment> {
-    let unattached = record.seen.attachment.is_none() && !record.removing;
-    record.created.filter(|_| unattached).map(|at| at.after(SETTLES))
+/// When an ENI that this daemon created is to be attached, where that is later than now.
+fn visible_at(planner: &Planner<'_>, record: &EniRecord) -> Option<Moment> {
+    let situation = planner.situation;
+    let waits = situation.ledger.pace().is_young(situation.now)
+        && record.seen.attachment.is_none()
+        && !record.removing;
+    let at = record.created.filter(|_| waits)?.after(SETTLES);
+    Some(at).filter(|at| *at > situation.now)
 }
 
-/// Minutes have been seen, and agents that wait 150 s and more; what has no device by then is given up.
-const DEVICE_LOST: Duration = Duration::from_secs(180);
+/// What has no device by then is given up: it takes the place of one that would, and a pod may wait for it. Devices come
+/// within seconds, though bug reports know minutes.
+const DEVICE_LOST: Duration = Duration::from_secs(60);
 
-/// Waits for an ENI's device, and gives the ENI up when it does not come; one with pods is kept, they may come back.
+/// Waits for an ENI's device, and gives the ENI up when it does not come. One with pods is only attached again: its
+/// addresses are theirs, and no packet of theirs passes as it is.
 fn await_device(planner: &mut Planner<'_>, record: &EniRecord) {
     let situation = planner.situation;
     let eni = record.seen.id.clone();
     let lost_at = record.attached.map(|at| at.after(DEVICE_LOST));
     let is_lost = lost_at.is_some_and(|at| at <= situation.now);
-    let unused = situation.ledger.leases_on(&eni) == AddressCount::ZERO;
+    // Where nothing is served at all it is the kernel that does not work.
+    let mut others = situation.ledger.enis().values();
+    let kernel_works = others.any(|record| !record.served.is_empty());
     match &record.seen.attachment {
-        Some(attachment) if is_lost && unused => {
+        Some(attachment) if is_lost && kernel_works => {
             planner.say(Line::DeviceLost { eni: eni.clone() });
             let attachment = attachment.id.clone();
             planner.act(Action::DetachEni { eni, attachment });

@@ -1,30 +1,45 @@
 //! Gets more: free slots of ENIs that are there first, then of those that are busy or on their way, then new ENIs, asked
 //! for with exactly what is missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::demand::{Demand, Supply, foreign_enis, holds, usable_enis};
+use super::demand::{Demand, Supply, foreign_enis, holds, is_late, usable_enis};
 use super::report::Line;
 use super::{Planner, Situation};
 use crate::action::{Action, NewEni, Subject};
-use crate::address::{AddressCount, Ask, BlockKind};
+use crate::address::{AddressCount, Ask, BlockKind, PrefixCount};
 use crate::id::{EniId, IntentId, SubnetId};
 use crate::ledger::EniRecord;
 use crate::snapshot::{Node, Owner};
 use crate::tag;
 
 pub(super) fn grow(planner: &mut Planner<'_>, demand: &Demand) {
+    if demand.supply == Supply::InsteadOfPrefixes {
+        planner.say(Line::Fragmented);
+        try_a_prefix(planner);
+    }
     let missing = demand.missing();
     if missing == AddressCount::ZERO {
         return;
     }
-    if demand.supply == Supply::InsteadOfPrefixes {
-        planner.say(Line::Fragmented);
-    }
     let missing = fill(planner, demand, missing);
     let missing = wait_for_room(planner, demand, missing);
     create(planner, demand, missing);
+}
+
+/// Asks for one prefix where the last refusal is long enough ago: the way back from single addresses.
+fn try_a_prefix(planner: &mut Planner<'_>) {
+    let situation = planner.situation;
+    let mut records = situation.ledger.enis().values().filter(|record| {
+        let busy = planner.is_busy(&Subject::Eni(record.seen.id.clone()));
+        let usable = record.gives() && !record.uncertain && !busy && planner.free_slots(record) > 0;
+        usable && situation.may_ask(&record.seen.subnet, BlockKind::Prefix)
+    });
+    if let Some(eni) = records.next().map(|record| record.seen.id.clone()) {
+        let ask = Ask::Prefixes(PrefixCount(1));
+        planner.act(Action::Assign { eni, ask });
+    }
 }
 
 /// Fills ENIs that have room; gives back what is still missing.
@@ -32,14 +47,18 @@ fn fill(planner: &mut Planner<'_>, demand: &Demand, mut missing: AddressCount) -
     let mut records: Vec<&EniRecord> = planner.situation.ledger.enis().values().collect();
     records.sort_by_key(|record| record.place());
     let mut room_kept = rooms_for_prefixes(demand);
+    let mut resting = BTreeSet::new();
     for record in records {
         let id = &record.seen.id;
-        let usable = record.gives() && !record.uncertain && planner.spare.as_ref() != Some(id);
+        let late = is_late(record, planner.situation.now);
+        let usable = record.gives() && !record.uncertain && !late && planner.spare.as_ref() != Some(id);
         let usable = usable && !planner.is_busy(&Subject::Eni(id.clone()));
+        let slots = planner.free_slots(record);
         if !usable || !planner.may_ask(record, demand) {
+            planner.room += slots;
+            resting.extend((slots > 0 && usable).then(|| record.seen.subnet.clone()));
             continue;
         }
-        let slots = planner.free_slots(record);
         let kept = room_kept.min(slots);
         room_kept -= kept;
         let ask = demand.supply.kind().covering(missing).within(slots - kept);
@@ -51,6 +70,9 @@ fn fill(planner: &mut Planner<'_>, demand: &Demand, mut missing: AddressCount) -
         if ask.slots() > 0 && planner.act(Action::Assign { eni: id.clone(), ask }) {
             missing = missing.less(ask.size());
         }
+    }
+    for subnet in resting {
+        planner.say_why_it_rests(&format!("ask {subnet} for more"), &subnet, demand.supply.kind());
     }
     missing
 }
@@ -69,7 +91,8 @@ fn wait_for_room(planner: &mut Planner<'_>, demand: &Demand, missing: AddressCou
     let busy = ledger.enis().values().filter(|record| {
         let busy = planner.is_busy(&Subject::Eni(record.seen.id.clone()));
         // One that is not attached yet can be asked once it is.
-        holds(record) && (busy || !record.serves()) && planner.may_ask(record, demand)
+        let late = is_late(record, planner.situation.now);
+        holds(record) && !late && (busy || !record.serves()) && planner.may_ask(record, demand)
     });
     let room = busy.map(|record| {
         planner
@@ -93,7 +116,8 @@ fn wait_for_room(planner: &mut Planner<'_>, demand: &Demand, missing: AddressCou
 impl Planner<'_> {
     /// Address slots of an ENI that nothing takes.
     pub(super) fn free_slots(&self, record: &EniRecord) -> u32 {
-        let used = u32::try_from(record.seen.blocks.len()).unwrap_or(u32::MAX);
+        let used = record.seen.blocks.difference(&record.lost).count();
+        let used = u32::try_from(used).unwrap_or(u32::MAX);
         self.situation.limits.pod_slots_per_eni().saturating_sub(used)
     }
 
@@ -154,11 +178,23 @@ fn enis_of_ours(situation: &Situation<'_>) -> u32 {
         .ledger
         .enis()
         .values()
-        .filter(|record| record.seen.owner != Owner::Foreign);
+        .filter(|record| record.seen.owner != Owner::Foreign && !record.vanished);
     u32::try_from(ours.count() + situation.ledger.intents().len()).unwrap_or(u32::MAX)
 }
 
 impl Planner<'_> {
+    fn say_why_it_rests(&mut self, action: &str, subnet: &SubnetId, kind: BlockKind) {
+        let backoff = self.situation.ledger.backoff();
+        let subjects = [BlockKind::Secondary, kind].map(|kind| Subject::Subnet(subnet.clone(), kind));
+        if let Some((fault, until)) = subjects.iter().find_map(|subject| backoff.reason(subject)) {
+            self.say(Line::Rests {
+                action: action.to_owned(),
+                fault: fault.clone(),
+                until,
+            });
+        }
+    }
+
     /// Where the next ENI goes; says why there is no place.
     fn subnet_for_an_eni(&mut self, kind: BlockKind) -> Option<SubnetId> {
         let situation = self.situation;

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use serde::Serialize;
+
 use super::demand::Demand;
 use crate::action::Fault;
 use crate::address::{AddressCount, Block};
@@ -11,11 +13,12 @@ use crate::moment::Moment;
 use crate::pace::Hold;
 
 /// The lines, in the order in which the plan was made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report(pub Vec<Line>);
 
 /// One decision or one reason to wait.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "line", rename_all = "snake_case")]
 pub enum Line {
     /// Nothing can be planned before the node is known.
     NodeUnknown,
@@ -66,6 +69,11 @@ pub enum Line {
     },
     /// An attached ENI whose device did not come for so long that it is given up.
     DeviceLost {
+        /// Which.
+        eni: EniId,
+    },
+    /// An ENI of ours is detached, and every place for it is taken.
+    NoPlace {
         /// Which.
         eni: EniId,
     },
@@ -137,28 +145,27 @@ impl fmt::Display for Line {
                 demand.in_use, demand.waiting, demand.wanted, demand.capacity, demand.held
             ),
             Self::Acts { action } => write!(f, "Next: {action}."),
-            Self::Rests { action, fault, until } => {
-                write!(
-                    f,
-                    "Would {action}, but the last try failed: {fault}. Next try {until}."
-                )
-            }
             Self::NotProvisioned { action } => tell_forbidden(f, action),
             Self::Paced { action, hold } => tell_hold(f, action, *hold),
+            Self::Rests { action, fault, until } => write!(
+                f,
+                "Would {action}, but the last try failed: {fault}. Next try {until}."
+            ),
             Self::Busy { action } => write!(f, "Would {action}, but enough calls are under way."),
             Self::Uncertain { eni } => write!(f, "Nobody knows what the last call did to {eni}."),
             Self::AwaitsDevice { eni } => write!(f, "{eni} is attached and its device is not there yet."),
             Self::DeviceLost { eni } => {
-                write!(f, "The device of {eni} did not come; it is given up and another takes its place.")
+                write!(f, "The device of {eni} did not come: detached, to be replaced or attached again.")
             }
-            Self::Lost { eni, blocks } => {
-                let blocks: Vec<String> = blocks.iter().map(ToString::to_string).collect();
-                write!(
-                    f,
-                    "Somebody took {} from {eni} while pods have it: restart those pods, or assign it again.",
-                    blocks.join(", ")
-                )
-            }
+            Self::NoPlace { eni } => write!(
+                f,
+                "{eni} is detached, and the instance holds as many ENIs as it can: detach one that is not needed."
+            ),
+            Self::Lost { eni, blocks } => write!(
+                f,
+                "Somebody took {} from {eni} while pods have it: restart those pods, or assign it again.",
+                joined(blocks)
+            ),
             Self::Vanished { eni } => write!(
                 f,
                 "EC2 does not show {eni} any more, but pods have addresses of it: restart them."
@@ -210,6 +217,11 @@ fn tell_hold(f: &mut fmt::Formatter<'_>, action: &str, hold: Hold) -> fmt::Resul
         Some(until) => write!(f, "Would {action}, but {hold}. It goes {until}."),
         None => write!(f, "Would {action}, but {hold}."),
     }
+}
+
+fn joined(blocks: &BTreeSet<Block>) -> String {
+    let blocks: Vec<String> = blocks.iter().map(ToString::to_string).collect();
+    blocks.join(", ")
 }
 
 impl Report {

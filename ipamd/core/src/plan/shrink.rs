@@ -94,7 +94,8 @@ fn give_back(
         return if acts { left.less(size) } else { left };
     }
     let (counting, strays): (BTreeSet<Block>, BTreeSet<Block>) = free.into_iter().partition(counted);
-    if !strays.is_empty() {
+    // Strays serve until what replaces them is there, unless they are what keeps it from coming.
+    if !strays.is_empty() && (demand.missing() == AddressCount::ZERO || !planner.grows()) {
         unassign(planner, record, strays);
         return left;
     }
@@ -152,6 +153,13 @@ impl super::Situation<'_> {
 }
 
 impl Planner<'_> {
+    /// Whether more is being asked for, or will be once a pause ends.
+    fn grows(&self) -> bool {
+        let asks = |action: &Action| matches!(action, Action::Assign { .. } | Action::CreateEni(_));
+        let under_way = self.situation.ledger.in_flight().values();
+        under_way.chain(&self.plan.actions).any(asks) || self.room > 0
+    }
+
     /// With a target in ENIs only whole ENIs are given back.
     fn keeps_whole_enis(&self, demand: &Demand) -> bool {
         matches!(

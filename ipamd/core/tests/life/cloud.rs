@@ -121,17 +121,17 @@ impl Cloud {
             }
             Action::ReadSubnets { .. } => Ok(Effect::Subnets(Vec::new(), now)),
             Action::ReadEni { eni } => Ok(Effect::Read(self.enis.get(eni).cloned())),
-            Action::ReadAll { scope, .. } => Ok(Effect::ReadAll(Snapshot {
-                at: now,
-                scope: *scope,
-                enis: match scope {
-                    Scope::Everything => self.enis.clone(),
-                    Scope::Attached => {
-                        let attached = self.enis.iter().filter(|(_, eni)| eni.attachment.is_some());
-                        attached.map(|(id, eni)| (id.clone(), eni.clone())).collect()
-                    }
-                },
-            })),
+            Action::ReadAll { scope, .. } => Ok(Effect::ReadAll(self.read_all(*scope, now))),
+        }
+    }
+
+    fn read_all(&self, scope: Scope, now: Moment) -> Snapshot {
+        let covered = |eni: &SeenEni| scope == Scope::Everything || eni.attachment.is_some();
+        let enis = self.enis.iter().filter(|(_, eni)| covered(eni));
+        Snapshot {
+            at: now,
+            scope,
+            enis: enis.map(|(id, eni)| (id.clone(), eni.clone())).collect(),
         }
     }
 

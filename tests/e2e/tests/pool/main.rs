@@ -4,6 +4,7 @@
 #![allow(clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
 mod drift;
+mod explain;
 mod operator;
 mod prefixes;
 mod release;
@@ -12,5 +13,14 @@ mod subnets;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    e2e::runner::run(&[prefixes::ALL, subnets::ALL, drift::ALL, release::ALL].concat())
+    e2e::runner::run(
+        &[
+            prefixes::ALL,
+            subnets::ALL,
+            drift::ALL,
+            release::ALL,
+            explain::ALL,
+        ]
+        .concat(),
+    )
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::Model;
 use super::id::{EniId, InstanceId};
+use super::response::EniDescription;
+use super::timeline::Viewer;
 
 /// An ENI as it truly is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,15 @@ impl Model {
                 ipv6: eni.held(now).ipv6.len(),
                 ipv6_prefixes: eni.held(now).ipv6_prefixes.len(),
             })
+            .collect()
+    }
+
+    /// Every ENI that exists, described as it truly is.
+    #[must_use]
+    pub fn truth(&self, now: Duration) -> Vec<EniDescription> {
+        let there = self.enis.values().filter(|eni| *eni.exists.truth.at(now));
+        there
+            .filter_map(|eni| self.describe_eni(Viewer::Truth, now, eni))
             .collect()
     }
 }
