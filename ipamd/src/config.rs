@@ -62,7 +62,9 @@ impl fmt::Display for Faults {
 }
 
 /// Variables with our prefix; any other with it is a fault.
-const OURS: [&str; 6] = [
+const OURS: [&str; 8] = [
+    "BERTH_EC2_CALLS_PER_SECOND",
+    "BERTH_EC2_START_SPREAD_SECONDS",
     "BERTH_JOURNAL",
     "BERTH_MAX_PODS",
     "BERTH_RELEASE_DWELL_SECONDS",
@@ -88,6 +90,9 @@ impl Config {
             max_pods: pool::max_pods(&mut values),
             cooldown: pool::cooldown(&mut values),
             dwell: pool::dwell(&mut values),
+            provisions: !values.boolean("DISABLE_NETWORK_RESOURCE_PROVISIONING", false),
+            calls_per_second: pool::calls_per_second(&mut values),
+            start_spread: pool::start_spread(&mut values),
             manages_cordoned: values.boolean("AWS_MANAGE_ENIS_NON_SCHEDULABLE", false),
             discovers_subnets: values.boolean("ENABLE_SUBNET_DISCOVERY", true),
             tags: eni::tags(&mut values),
@@ -140,6 +145,9 @@ mod tests {
         assert!(config.policy.discovers_subnets && !config.policy.manages_cordoned);
         assert_eq!(config.policy.cooldown, Duration::from_secs(30));
         assert_eq!(config.policy.max_eni, None);
+        assert!(config.policy.provisions);
+        let forbidden = parse(&[("DISABLE_NETWORK_RESOURCE_PROVISIONING", "true")]).unwrap();
+        assert!(!forbidden.0.policy.provisions && forbidden.1.is_empty());
         assert_eq!(config.policy.devices.veth_prefix, "eni");
         assert_eq!(config.policy.snat.source_ports, SourcePorts::Prng);
         assert!(!config.policy.snat.external && config.policy.snat.node_ports);
@@ -219,6 +227,8 @@ mod tests {
             ("NETWORK_POLICY_ENFORCING_MODE", "lax"),
             ("BERTH_STATUS_GRACE_SECONDS", "a while"),
             ("BERTH_STATUS_FAILS_WHEN_FULL", "perhaps"),
+            ("BERTH_EC2_CALLS_PER_SECOND", "0"),
+            ("BERTH_EC2_START_SPREAD_SECONDS", "3601"),
         ])
         .unwrap_err();
         let named: Vec<&str> = faults.0.iter().map(|fault| fault.variable.as_str()).collect();
@@ -231,6 +241,8 @@ mod tests {
                 "BERTH_MAX_PODS",
                 "IP_COOLDOWN_PERIOD",
                 "BERTH_RELEASE_DWELL_SECONDS",
+                "BERTH_EC2_CALLS_PER_SECOND",
+                "BERTH_EC2_START_SPREAD_SECONDS",
                 "NETWORK_POLICY_ENFORCING_MODE",
                 "BERTH_STATUS_GRACE_SECONDS",
                 "BERTH_STATUS_FAILS_WHEN_FULL",

@@ -28,6 +28,7 @@ use ipamd_core::moment::Moment;
 use ipamd_core::net::notice::Sieve;
 use ipamd_core::plan::report::Report;
 use ipamd_core::plan::{Situation, plan};
+use ipamd_core::retry;
 use ipamd_core::snapshot::Node;
 use netlink::events::Events;
 use proto::absence::Absence;
@@ -183,8 +184,7 @@ impl<'a> Daemon<'a> {
             report: Report::default(),
             trouble: None,
             kernel_failures: 0,
-            // Only jitter hangs on it; no two nodes boot at the same nanosecond.
-            seed: u64::try_from(clock::wall().as_nanos() & u128::from(u64::MAX)).unwrap_or_default(),
+            seed: 0,
             serving: false,
             has_served: false,
             absence: Absence::default(),
@@ -317,15 +317,20 @@ impl<'a> Daemon<'a> {
             Ok(_) => tracing::info!(%action, "done"),
             Err(fault) => tracing::warn!(%action, %fault, "failed"),
         }
-        self.seed = self.seed.wrapping_add(1);
-        let happening = Happening {
-            now: clock::now(),
-            seed: self.seed,
-        };
+        let happening = self.happening();
         self.ledger.handle_outcome(action, outcome, happening);
         self.ledger.handle_policy(&self.config.policy);
         failpoint::reach(Step::OutcomeNoted);
         self.kernel_due = Some(happening.now);
+    }
+
+    /// Now, with a seed that was not used before.
+    fn happening(&mut self) -> Happening {
+        self.seed = self.seed.wrapping_add(1);
+        Happening {
+            now: clock::now(),
+            seed: self.seed,
+        }
     }
 
     /// Learns the node's facts: what the instance can hold, and by that where to call.
@@ -339,6 +344,11 @@ impl<'a> Daemon<'a> {
             );
         }
         if self.ec2.is_none() {
+            self.seed = retry::seed(&node.instance, clock::wall());
+            let happening = self.happening();
+            self.ledger.handle_policy(&self.config.policy);
+            self.ledger
+                .handle_start(self.config.policy.start_spread, happening);
             let connection = Connection {
                 region: node.region.clone(),
                 instance: node.instance.clone(),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::{Ask, Block, BlockKind};
 use crate::id::{EniAttachmentId, EniId, InstanceId, IntentId, SecurityGroupId, SubnetId, VpcId};
 use crate::moment::Moment;
+use crate::pace;
 use crate::snapshot::{Scope, SeenEni, SeenSubnet, Snapshot};
 
 /// One call to EC2.
@@ -135,6 +136,21 @@ impl Action {
         }
     }
 
+    /// Whether the call changes anything.
+    #[must_use]
+    pub fn effect(&self) -> pace::Effect {
+        match self {
+            Self::ReadAll { .. } | Self::ReadEni { .. } | Self::ReadSubnets { .. } => pace::Effect::Reads,
+            Self::CreateEni(_)
+            | Self::AttachEni { .. }
+            | Self::DeleteOnTermination { .. }
+            | Self::Assign { .. }
+            | Self::Unassign { .. }
+            | Self::DetachEni { .. }
+            | Self::DeleteEni { .. } => pace::Effect::Changes,
+        }
+    }
+
     /// The EC2 operation behind it.
     #[must_use]
     pub fn operation(&self) -> &'static str {
@@ -202,7 +218,13 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
-    /// Throttled or briefly unwell, and certainly without effect.
+    /// Too many calls of this account, and certainly without effect.
+    #[error("EC2 throttles this account's calls ({code}); it is tried again, more slowly")]
+    Throttled {
+        /// EC2's code.
+        code: String,
+    },
+    /// Briefly unwell, and certainly without effect.
     #[error("EC2 asks to wait ({code})")]
     Wait {
         /// EC2's code.
@@ -233,6 +255,24 @@ pub enum Fault {
     Forbidden {
         /// The operation that is not allowed.
         operation: String,
+    },
+    /// EC2 does not believe who asks, or when: certainly without effect.
+    #[error(
+        "EC2 does not accept the node's credentials ({code}); check the node's clock and the role of its instance profile or service account"
+    )]
+    Credentials {
+        /// EC2's code.
+        code: String,
+    },
+    /// Something that the operator chose is not there, or not ours to change.
+    #[error("EC2 refused it for {subject} ({code}): {step}")]
+    Wrong {
+        /// EC2's code.
+        code: String,
+        /// About what.
+        subject: String,
+        /// What the operator can do.
+        step: String,
     },
     /// A limit of type or account.
     #[error("a limit is reached ({code}); fewer ENIs or a quota increase would help")]

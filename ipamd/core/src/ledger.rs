@@ -19,6 +19,7 @@ use crate::moment::{Moment, Stamp};
 use crate::net::EniMark;
 use crate::net::eni::{Wanted, WantedEni};
 use crate::net::pod::{PodWiring, WiringFacts, wiring};
+use crate::pace::Pace;
 use crate::policy::Policy;
 use crate::retry::Backoff;
 use crate::snapshot::Node;
@@ -60,6 +61,7 @@ pub struct Ledger {
     #[serde(with = "crate::pairs")]
     in_flight: BTreeMap<Subject, Action>,
     backoff: Backoff,
+    pace: Pace,
     subnets: Subnets,
     last_mark: Option<EniMark>,
     last_intent: u64,
@@ -203,6 +205,12 @@ impl Ledger {
         &self.backoff
     }
 
+    /// How fast EC2 may be called.
+    #[must_use]
+    pub fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
     /// What is known of subnets.
     #[must_use]
     pub fn subnets(&self) -> &Subnets {
@@ -219,6 +227,12 @@ impl Ledger {
     #[must_use]
     pub fn read_all_at(&self) -> Option<Moment> {
         self.read_all_at
+    }
+
+    /// Whether nothing is known of the node: it is new, or its journal is lost.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.enis.is_empty() && self.leases.is_empty() && self.intents.is_empty()
     }
 
     /// Whether something happened that only a look at everything explains.

@@ -30,6 +30,7 @@ pub mod ledger;
 pub mod max_pods;
 pub mod moment;
 pub mod net;
+pub mod pace;
 mod pairs;
 pub mod plan;
 pub mod policy;

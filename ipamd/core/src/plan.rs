@@ -12,6 +12,7 @@ use crate::id::EniId;
 use crate::instance::Limits;
 use crate::ledger::Ledger;
 use crate::moment::Moment;
+use crate::pace::{Effect, Wish};
 use crate::policy::Policy;
 use crate::snapshot::Owner;
 
@@ -128,6 +129,12 @@ impl Planner<'_> {
     fn act(&mut self, action: Action) -> bool {
         let (ledger, now) = (self.situation.ledger, self.situation.now);
         let subject = action.subject();
+        if action.effect() == Effect::Changes && !self.situation.policy.provisions {
+            self.say(Line::NotProvisioned {
+                action: action.to_string(),
+            });
+            return false;
+        }
         if ledger.in_flight().contains_key(&subject)
             || self.plan.actions.iter().any(|a| a.subject() == subject)
         {
@@ -149,11 +156,33 @@ impl Planner<'_> {
             });
             return false;
         }
+        if let Err(hold) = ledger.pace().check(self.wish(&action), now) {
+            self.wake(hold.until());
+            self.say(Line::Paced {
+                action: action.to_string(),
+                hold,
+            });
+            return false;
+        }
         self.say(Line::Acts {
             action: action.to_string(),
         });
         self.plan.actions.push(action);
         true
+    }
+
+    fn wish(&self, action: &Action) -> Wish {
+        let planned = self.plan.actions.iter();
+        let same = planned.filter(|planned| planned.operation() == action.operation());
+        let planned = u32::try_from(same.count()).unwrap_or(u32::MAX);
+        let under_way = self.situation.ledger.in_flight().values();
+        let all = under_way.chain(&self.plan.actions);
+        Wish {
+            operation: action.operation(),
+            effect: action.effect(),
+            planned,
+            changes_under_way: all.filter(|action| action.effect() == Effect::Changes).count(),
+        }
     }
 
     /// Whether anything is or will be under way for the subject.

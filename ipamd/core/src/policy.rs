@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::{AddressCount, BlockKind, PrefixCount};
 use crate::instance::Limits;
+use crate::pace;
 use crate::snat::SnatPolicy;
 
 /// Everything that the planner and the ledger obey.
@@ -24,6 +25,12 @@ pub struct Policy {
     pub cooldown: Duration,
     /// How long something must be surplus before it is given back (`BERTH_RELEASE_DWELL_SECONDS`).
     pub dwell: Duration,
+    /// Whether EC2 is changed at all, or only read (`DISABLE_NETWORK_RESOURCE_PROVISIONING` is the opposite).
+    pub provisions: bool,
+    /// Calls per second and EC2 operation, at most (`BERTH_EC2_CALLS_PER_SECOND`).
+    pub calls_per_second: u32,
+    /// Within how long a fresh node's first call begins (`BERTH_EC2_START_SPREAD_SECONDS`).
+    pub start_spread: Duration,
     /// Whether the pool is kept up and given back on a cordoned node, too (`AWS_MANAGE_ENIS_NON_SCHEDULABLE`).
     pub manages_cordoned: bool,
     /// Whether new ENIs may go to other subnets of the zone, as their tags say (`ENABLE_SUBNET_DISCOVERY`).
@@ -48,6 +55,9 @@ impl Default for Policy {
             max_pods: None,
             cooldown: Duration::from_secs(30),
             dwell: Duration::from_secs(60),
+            provisions: true,
+            calls_per_second: pace::DEFAULT_CEILING,
+            start_spread: pace::DEFAULT_SPREAD,
             manages_cordoned: false,
             discovers_subnets: true,
             tags: BTreeMap::new(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Fault, Subject};
+use crate::id::InstanceId;
 use crate::moment::Moment;
 
 /// The first pause; below it EC2's own eventual consistency has not settled.
@@ -21,6 +22,22 @@ const BUSY: Duration = Duration::from_millis(700);
 /// addresses stand in meanwhile. Assumed.
 const FRAGMENTED_FIRST: Duration = Duration::from_secs(5);
 const FRAGMENTED_LONGEST: Duration = Duration::from_secs(600);
+
+/// The seed of a node's jitter, from who it is and when it started: two nodes never share one, be they cloned or booted in
+/// the same instant (FNV-1a, Fowler, Noll, Vo).
+#[must_use]
+pub fn seed(instance: &InstanceId, wall: Duration) -> u64 {
+    let bytes = instance.as_str().bytes().chain(wall.as_nanos().to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// A part of a whole that is each instance's own for ever: spreads over time what every node does once.
+#[must_use]
+pub fn share(instance: &InstanceId) -> f64 {
+    jitter(seed(instance, Duration::ZERO), 0)
+}
 
 /// What failed lately, by subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +120,7 @@ fn pause(fault: &Fault, failures: u32, seed: u64) -> Duration {
 }
 
 /// A number in 0..1 that depends on nothing but the seed and the count (splitmix64, Steele et al. 2014).
-fn jitter(seed: u64, count: u32) -> f64 {
+pub(crate) fn jitter(seed: u64, count: u32) -> f64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(count)));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -118,7 +135,7 @@ mod tests {
     use super::*;
 
     fn throttled() -> Fault {
-        Fault::Wait {
+        Fault::Throttled {
             code: "RequestLimitExceeded".to_owned(),
         }
     }

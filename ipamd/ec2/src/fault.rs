@@ -42,58 +42,158 @@ fn unknown(reason: &str) -> Fault {
     }
 }
 
+/// What a code calls for, before it is told about whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Throttled,
+    Unknown,
+    Forbidden,
+    /// The request is not from whom it says, or not from now.
+    Credentials,
+    SubnetFull,
+    Fragmented,
+    Limit,
+    Stale,
+    Gone,
+    Busy,
+    /// A setting names what is not there or may not be used; the text is the next step.
+    Wrong(&'static str),
+    /// Our own request is at fault.
+    OurBug,
+}
+
+/// Code, words of the message where one code has several meanings, and what to do. The first row that fits counts.
+const TABLE: &[(&str, &str, Verdict)] = &[
+    ("RequestLimitExceeded", "", Verdict::Throttled),
+    ("Throttling", "", Verdict::Throttled),
+    ("ThrottlingException", "", Verdict::Throttled),
+    ("EC2ThrottledException", "", Verdict::Throttled),
+    ("InternalError", "", Verdict::Unknown),
+    ("InternalFailure", "", Verdict::Unknown),
+    ("Unavailable", "", Verdict::Unknown),
+    ("ServiceUnavailable", "", Verdict::Unknown),
+    ("UnauthorizedOperation", "", Verdict::Forbidden),
+    ("AccessDenied", "", Verdict::Forbidden),
+    ("AuthFailure", "", Verdict::Credentials),
+    ("ExpiredToken", "", Verdict::Credentials),
+    ("ExpiredTokenException", "", Verdict::Credentials),
+    ("RequestExpired", "", Verdict::Credentials),
+    ("InvalidClientTokenId", "", Verdict::Credentials),
+    ("SignatureDoesNotMatch", "", Verdict::Credentials),
+    ("MissingAuthenticationToken", "", Verdict::Credentials),
+    ("InsufficientFreeAddressesInSubnet", "", Verdict::SubnetFull),
+    ("InsufficientCidrBlocks", "", Verdict::Fragmented),
+    ("AttachmentLimitExceeded", "", Verdict::Limit),
+    ("NetworkInterfaceLimitExceeded", "", Verdict::Limit),
+    ("SecurityGroupsPerInterfaceLimitExceeded", "", Verdict::Limit),
+    ("TagLimitExceeded", "", Verdict::Limit),
+    ("PrivateIpAddressLimitExceeded", "", Verdict::Stale),
+    ("InvalidNetworkInterface.InUse", "", Verdict::Stale),
+    // Somebody took the address first: the ENI is read, and another one is asked for.
+    ("Resource.AlreadyAssigned", "", Verdict::Stale),
+    ("InvalidIPAddress.InUse", "", Verdict::Stale),
+    // The token names an ENI of other parameters: the intent ends, what carries its tag is found by reading.
+    ("IdempotentParameterMismatch", "", Verdict::Stale),
+    ("InvalidNetworkInterfaceID.NotFound", "", Verdict::Gone),
+    ("InvalidAttachmentID.NotFound", "", Verdict::Gone),
+    ("IncorrectState", "", Verdict::Busy),
+    ("InvalidParameterValue", "currently in use", Verdict::Busy),
+    ("InvalidParameterValue", "at device index", Verdict::Stale),
+    (
+        "InvalidParameterValue",
+        "not assigned to interface",
+        Verdict::Gone,
+    ),
+    ("InvalidParameterValue", "", Verdict::OurBug),
+    (
+        "OperationNotPermitted",
+        "",
+        Verdict::Wrong(
+            "somebody else manages this ENI, or it is the primary: tag it node.k8s.amazonaws.com/no_manage=true if Berth is to leave it alone",
+        ),
+    ),
+    (
+        "InvalidSubnetID.NotFound",
+        "",
+        Verdict::Wrong("the subnet is gone: untag it or give the node another one"),
+    ),
+    (
+        "InvalidGroup.NotFound",
+        "",
+        Verdict::Wrong("a security group of the primary ENI is gone: give the instance groups that exist"),
+    ),
+    (
+        "InvalidInstanceID.NotFound",
+        "",
+        Verdict::Wrong(
+            "EC2 does not know this instance: it is terminating, or the Region is wrong (AWS_REGION)",
+        ),
+    ),
+    (
+        "InvalidInstanceType",
+        "",
+        Verdict::Wrong("EC2 does not know the instance type in this Region: upgrade Berth"),
+    ),
+    (
+        "UnsupportedOperation",
+        "",
+        Verdict::Wrong(
+            "the instance type or subnet cannot do that: turn prefix delegation off for this type",
+        ),
+    ),
+    ("InvalidParameterCombination", "", Verdict::OurBug),
+    ("InvalidFilter", "", Verdict::OurBug),
+    ("InvalidMaxResults", "", Verdict::OurBug),
+    ("InvalidPaginationToken", "", Verdict::OurBug),
+    ("InvalidAction", "", Verdict::OurBug),
+    ("UnknownParameter", "", Verdict::OurBug),
+    ("MissingParameter", "", Verdict::OurBug),
+    ("InvalidNetworkInterfaceID.Malformed", "", Verdict::OurBug),
+    ("InvalidSubnetID.Malformed", "", Verdict::OurBug),
+    ("InvalidInstanceID.Malformed", "", Verdict::OurBug),
+    ("DryRunOperation", "", Verdict::OurBug),
+];
+
+fn verdict(code: &str, message: &str) -> Option<Verdict> {
+    let mut rows = TABLE.iter();
+    rows.find(|(known, words, _)| *known == code && message.contains(words))
+        .map(|(_, _, verdict)| *verdict)
+}
+
 /// What to do about an answer with this code and message. `subject` is the subnet or ENI that the call was about.
 #[must_use]
 pub fn by_code(code: &str, message: &str, operation: &'static str, subject: &str) -> Fault {
-    let named = || code.to_owned();
-    match code {
-        "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "EC2ThrottledException" => {
-            Fault::Wait { code: named() }
-        }
-        "InternalError" | "InternalFailure" | "Unavailable" | "ServiceUnavailable" => unknown(code),
-        "UnauthorizedOperation" | "AccessDenied" | "AuthFailure" => Fault::Forbidden {
+    let code = code.to_owned();
+    let subject = subject.to_owned();
+    let Some(verdict) = verdict(&code, message) else {
+        // Tried again with bounded, jittered pauses, and named.
+        return Fault::Refused {
+            message: format!("a code that Berth does not know: {}", short(message)),
+            code,
+        };
+    };
+    match verdict {
+        Verdict::Throttled => Fault::Throttled { code },
+        Verdict::Unknown => unknown(&code),
+        Verdict::Forbidden => Fault::Forbidden {
             operation: operation.to_owned(),
         },
-        "InsufficientFreeAddressesInSubnet" => Fault::SubnetFull {
-            subject: subject.to_owned(),
+        Verdict::Credentials => Fault::Credentials { code },
+        Verdict::SubnetFull => Fault::SubnetFull { subject },
+        Verdict::Fragmented => Fault::Fragmented { subject },
+        Verdict::Limit => Fault::Limit { code },
+        Verdict::Stale => Fault::Stale { code },
+        Verdict::Gone => Fault::Gone { what: subject },
+        Verdict::Busy => Fault::Busy,
+        Verdict::Wrong(step) => Fault::Wrong {
+            code,
+            subject,
+            step: step.to_owned(),
         },
-        "InsufficientCidrBlocks" => Fault::Fragmented {
-            subject: subject.to_owned(),
-        },
-        "AttachmentLimitExceeded"
-        | "NetworkInterfaceLimitExceeded"
-        | "SecurityGroupsPerInterfaceLimitExceeded"
-        | "TagLimitExceeded" => Fault::Limit { code: named() },
-        "PrivateIpAddressLimitExceeded" | "InvalidNetworkInterface.InUse" => Fault::Stale { code: named() },
-        "InvalidNetworkInterfaceID.NotFound" | "InvalidAttachmentID.NotFound" => Fault::Gone {
-            what: subject.to_owned(),
-        },
-        "IncorrectState" => Fault::Busy,
-        "InvalidParameterValue" => by_message(message),
-        _ => Fault::Refused {
-            code: named(),
+        Verdict::OurBug => Fault::Refused {
             message: short(message),
+            code,
         },
-    }
-}
-
-/// One code for several things: the words decide.
-fn by_message(message: &str) -> Fault {
-    if message.contains("currently in use") {
-        Fault::Busy
-    } else if message.contains("at device index") {
-        Fault::Stale {
-            code: "the device index is taken".to_owned(),
-        }
-    } else if message.contains("not assigned to interface") {
-        Fault::Gone {
-            what: "an address that was to be unassigned".to_owned(),
-        }
-    } else {
-        Fault::Refused {
-            code: "InvalidParameterValue".to_owned(),
-            message: short(message),
-        }
     }
 }
 
@@ -112,7 +212,7 @@ mod tests {
         let fault = |code, message| by_code(code, message, "AttachNetworkInterface", "eni-1");
         assert_eq!(
             fault("RequestLimitExceeded", ""),
-            Fault::Wait {
+            Fault::Throttled {
                 code: "RequestLimitExceeded".to_owned()
             }
         );
@@ -141,24 +241,49 @@ mod tests {
         ));
         assert!(matches!(
             fault("OperationNotPermitted", "no"),
-            Fault::Refused { .. }
+            Fault::Wrong { .. }
         ));
         for (message, expected) in [
             ("Network interface 'eni-1' is currently in use.", Fault::Busy),
             (
                 "Instance 'i-1' already has an interface attached at device index '1'.",
                 Fault::Stale {
-                    code: "the device index is taken".to_owned(),
+                    code: "InvalidParameterValue".to_owned(),
                 },
             ),
             (
                 "Some of the specified addresses are not assigned to interface eni-1",
                 Fault::Gone {
-                    what: "an address that was to be unassigned".to_owned(),
+                    what: "eni-1".to_owned(),
                 },
             ),
         ] {
             assert_eq!(fault("InvalidParameterValue", message), expected);
         }
+    }
+
+    /// Every code of EC2's that calls we make can meet, as the reference lists them. What our own request would have to be
+    /// wrong for is told apart from what is an operator's or passes by itself.
+    #[test]
+    fn no_listed_code_is_refused_by_accident() {
+        const OTHERS: &str = "RequestLimitExceeded UnauthorizedOperation AttachmentLimitExceeded \
+            PrivateIpAddressLimitExceeded InsufficientFreeAddressesInSubnet InsufficientCidrBlocks \
+            InvalidNetworkInterfaceID.NotFound InvalidNetworkInterface.InUse OperationNotPermitted \
+            InvalidAttachmentID.NotFound Resource.AlreadyAssigned NetworkInterfaceLimitExceeded \
+            SecurityGroupsPerInterfaceLimitExceeded TagLimitExceeded InvalidSubnetID.NotFound \
+            InvalidGroup.NotFound InvalidInstanceID.NotFound IncorrectState InternalError Unavailable \
+            ServiceUnavailable AuthFailure IdempotentParameterMismatch ExpiredToken RequestExpired";
+        const OUR_BUGS: &str = "InvalidParameterValue InvalidParameterCombination DryRunOperation InvalidFilter \
+            InvalidMaxResults InvalidPaginationToken InvalidAction UnknownParameter MissingParameter \
+            InvalidNetworkInterfaceID.Malformed InvalidSubnetID.Malformed InvalidInstanceID.Malformed";
+        for code in OTHERS.split_whitespace() {
+            let fault = by_code(code, "", "AttachNetworkInterface", "eni-1");
+            assert!(!matches!(fault, Fault::Refused { .. }), "{code}: {fault}");
+        }
+        for code in OUR_BUGS.split_whitespace() {
+            assert_eq!(verdict(code, ""), Some(Verdict::OurBug), "{code}");
+        }
+        let stranger = by_code("Colour.NotBlue", "no", "AttachNetworkInterface", "eni-1");
+        assert!(stranger.to_string().contains("Colour.NotBlue"), "{stranger}");
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipamd_core::address::{AddressCount, BlockKind, PrefixCount};
+use ipamd_core::pace;
 use ipamd_core::policy::{AddressTarget, WarmTargets};
 
 use super::value::Values;
@@ -86,19 +87,38 @@ pub(super) fn dwell(values: &mut Values<'_>) -> Duration {
     seconds(values, "BERTH_RELEASE_DWELL_SECONDS", DWELL_SECONDS)
 }
 
+/// More calls per second and operation than any account's bucket refills with; a ceiling beyond is none.
+const MOST_CALLS_PER_SECOND: u32 = 100;
+
+/// An hour: a fleet so large that it needs more boots in parts.
+const LONGEST_SPREAD_SECONDS: u32 = 3600;
+
+/// `BERTH_EC2_CALLS_PER_SECOND`: the ceiling of the pace that is learned for each EC2 operation.
+pub(super) fn calls_per_second(values: &mut Values<'_>) -> u32 {
+    let calls = values.bounded("BERTH_EC2_CALLS_PER_SECOND", 1..=MOST_CALLS_PER_SECOND);
+    calls.unwrap_or(pace::DEFAULT_CEILING)
+}
+
+/// `BERTH_EC2_START_SPREAD_SECONDS`: within how long a fresh node makes its first call.
+pub(super) fn start_spread(values: &mut Values<'_>) -> Duration {
+    let seconds = values.bounded("BERTH_EC2_START_SPREAD_SECONDS", 0..=LONGEST_SPREAD_SECONDS);
+    seconds.map_or(pace::DEFAULT_SPREAD, |seconds| {
+        Duration::from_secs(seconds.into())
+    })
+}
+
 fn seconds(values: &mut Values<'_>, variable: &str, default: u32) -> Duration {
     let seconds = values.bounded(variable, 0..=LONGEST_SECONDS).unwrap_or(default);
     Duration::from_secs(seconds.into())
 }
 
 /// Modes of the peer that this version does not serve: said aloud instead of silently ignored.
-const UNSERVED: [&str; 7] = [
+const UNSERVED: [&str; 6] = [
     "ENABLE_IPv6",
     "ENABLE_POD_ENI",
     "ENABLE_MULTI_NIC",
     "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",
     "ENABLE_IMDS_ONLY_MODE",
-    "DISABLE_NETWORK_RESOURCE_PROVISIONING",
     "ANNOTATE_POD_IP",
 ];
 

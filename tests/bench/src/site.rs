@@ -183,7 +183,7 @@ nodes:
   - {{name: single, type: m5.24xlarge, subnet: a}}
   - {{name: peer, type: m5.24xlarge, subnet: a}}
   - {{name: far, type: m5.24xlarge, subnet: b}}
-env: {{WARM_IP_TARGET: '5', IP_COOLDOWN_PERIOD: '0', AWS_VPC_K8S_CNI_LOGLEVEL: warn}}
+env: {{WARM_IP_TARGET: '5', IP_COOLDOWN_PERIOD: '0', BERTH_EC2_START_SPREAD_SECONDS: '0', AWS_VPC_K8S_CNI_LOGLEVEL: warn}}
 "
     )
 }

@@ -72,10 +72,11 @@ pub struct Wishes {
 
 impl Default for Wishes {
     fn default() -> Self {
+        let at_once = ("BERTH_EC2_START_SPREAD_SECONDS".to_owned(), "0".to_owned());
         let quick = ("IP_COOLDOWN_PERIOD".to_owned(), "1".to_owned());
         Self {
             rp_filter: 2,
-            env: [quick].into(),
+            env: [quick, at_once].into(),
             ec2: Pace::Brisk,
             daemons: true,
             instance_type: "t3.medium",

@@ -14,10 +14,15 @@ use crate::address::Block;
 use crate::id::EniId;
 use crate::moment::Moment;
 use crate::net::eni::Wanted;
+use crate::retry;
 use crate::snapshot::{Node, Owner, Scope, SeenAttachment, Snapshot};
 
 /// How long a describe may show an ENI as it was before a call, or not at all: EC2 is eventually consistent. Assumed.
 pub(super) const VISIBLE_AFTER: Duration = Duration::from_secs(60);
+
+/// Within how long after [`VISIBLE_AFTER`] a daemon without a journal looks at whatever carries our tag. Some minutes: what it
+/// may find was left by an earlier life, and five hundred nodes that boot together make three such calls a second.
+const SECOND_LOOK_SPREAD: Duration = Duration::from_secs(180);
 
 /// When and with which seed for jitter something happened.
 #[derive(Clone, Copy, Debug)]
@@ -76,13 +81,33 @@ impl Ledger {
             | Action::ReadSubnets { .. }
             | Action::ReadAll { .. } => {}
         }
+        self.pace.handle_begin(action.operation());
         self.in_flight.insert(action.subject(), action.clone());
+    }
+
+    /// Notes that this daemon is about to call EC2 for the first time. One whose journal knows nothing of the node waits a
+    /// moment within `spread`, so that nodes that boot together do not call together; any other is in nobody's way.
+    pub fn handle_start(&mut self, spread: Duration, at: Happening) {
+        if self.is_blank() {
+            self.pace.handle_fresh_start(spread, at.now, at.seed);
+        }
+    }
+
+    fn note_pace(&mut self, action: &Action, outcome: &Result<Effect, Fault>, at: Happening) {
+        let (operation, effect) = (action.operation(), action.effect());
+        match outcome {
+            Err(Fault::Throttled { .. }) => self.pace.handle_throttled(operation, effect, at.now, at.seed),
+            // Nobody knows whether EC2 took these up.
+            Err(Fault::Unknown { .. } | Fault::Wait { .. }) => {}
+            Ok(_) | Err(_) => self.pace.handle_taken(operation, effect, at.now),
+        }
     }
 
     /// Notes what came of a call.
     pub fn handle_outcome(&mut self, action: &Action, outcome: Result<Effect, Fault>, at: Happening) {
         let subject = action.subject();
         self.in_flight.remove(&subject);
+        self.note_pace(action, &outcome, at);
         if let Action::Unassign { blocks, .. } = action {
             self.note_given_back(blocks, at.now);
         }
@@ -132,6 +157,7 @@ impl Ledger {
 
     /// Notes that time passed.
     pub fn handle_time(&mut self, now: Moment) {
+        self.pace.handle_time(now);
         self.handle_rested(now);
         self.given_back.retain(|_, at| now.since(*at) < VISIBLE_AFTER);
         // A read that is under way may answer from before any of them, however long it takes.
@@ -228,7 +254,13 @@ impl Ledger {
     }
 
     fn handle_fault(&mut self, action: &Action, fault: Fault, at: Happening) {
-        let certain = matches!(fault, Fault::Wait { .. } | Fault::Forbidden { .. });
+        let certain = matches!(
+            fault,
+            Fault::Throttled { .. }
+                | Fault::Wait { .. }
+                | Fault::Forbidden { .. }
+                | Fault::Credentials { .. }
+        );
         if matches!(fault, Fault::SubnetFull { .. } | Fault::Fragmented { .. }) {
             self.handle_scarcity(action, fault, at);
             return;
@@ -236,8 +268,16 @@ impl Ledger {
         match action {
             Action::CreateEni(new) => {
                 // After a lost answer or a pause the same intent is repeated and gives the same ENI.
-                if !matches!(fault, Fault::Unknown { .. } | Fault::Wait { .. }) {
+                if !matches!(
+                    fault,
+                    Fault::Unknown { .. }
+                        | Fault::Wait { .. }
+                        | Fault::Throttled { .. }
+                        | Fault::Credentials { .. }
+                ) {
                     self.end_intent(new.intent);
+                    // The token may stand for an ENI that nobody has on record.
+                    self.read_all_wanted |= matches!(fault, Fault::Stale { .. });
                     self.backoff
                         .handle_failure(Subject::Growth, fault.clone(), at.now, at.seed);
                 }
@@ -312,11 +352,20 @@ impl Ledger {
     }
 
     /// The first look of a daemon may show what was before the last one's calls. One that left an ENI out, because we knew
-    /// better, settles nothing either.
+    /// better, settles nothing either. A daemon that found no journal has looked only at what is attached: its second look
+    /// is at whatever carries our tag, at a moment of its own, as nothing waits for that and nodes that boot together
+    /// would look together.
     fn note_look(&mut self, snapshot: &Snapshot) {
         let settles = self.look_again.is_some_and(|due| due <= snapshot.at);
         let known = self.enis.keys().any(|id| self.knows_better(id, snapshot.at));
-        if self.read_all_at.is_none() || (settles && known) {
+        if self.read_all_at.is_none() && self.is_blank() {
+            let share = self
+                .node
+                .as_ref()
+                .map_or(0.0, |node| retry::share(&node.instance));
+            let spread = SECOND_LOOK_SPREAD.mul_f64(share);
+            self.look_again = Some(snapshot.at.after(VISIBLE_AFTER).after(spread));
+        } else if self.read_all_at.is_none() || (settles && known) {
             self.look_again = Some(snapshot.at.after(VISIBLE_AFTER));
         } else if settles {
             self.look_again = None;

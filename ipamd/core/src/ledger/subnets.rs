@@ -189,8 +189,9 @@ impl Ledger {
         }
     }
 
-    /// Notes whether tags keep pods away from the subnets of our ENIs; a subnet that was not read keeps its state.
+    /// Notes what the operator wants of the pace, and whether tags keep pods away from the subnets of our ENIs; a subnet that was not read keeps its state.
     pub fn handle_policy(&mut self, policy: &Policy) {
+        self.pace.handle_ceiling(policy.calls_per_second);
         let Some(primary) = self.node.as_ref().map(|node| node.subnet.clone()) else {
             return;
         };

@@ -8,6 +8,7 @@ use super::{Planner, demand, grow};
 use crate::action::Action;
 use crate::address::AddressCount;
 use crate::ledger::{EniRecord, Ledger};
+use crate::moment::Moment;
 use crate::snapshot::{Node, Owner};
 
 pub(super) fn finish(planner: &mut Planner<'_>) {
@@ -24,7 +25,9 @@ pub(super) fn finish(planner: &mut Planner<'_>) {
             continue;
         }
         let full = u32::try_from(indexes.len()).unwrap_or(u32::MAX) >= planner.situation.limits.enis();
-        if let Some(action) = next_step(record, node, &indexes) {
+        if let Some(at) = visible_at(planner, record) {
+            planner.wake(Some(at));
+        } else if let Some(action) = next_step(record, node, &indexes) {
             if full && matches!(action, Action::AttachEni { .. }) {
                 let eni = record.seen.id.clone();
                 planner.say(Line::NoPlace { eni: eni.clone() });
@@ -42,6 +45,20 @@ pub(super) fn finish(planner: &mut Planner<'_>) {
             await_device(planner, record);
         }
     }
+}
+
+/// How long a young daemon leaves a fresh ENI alone: EC2's parts learn of it one after the other, and an attach that finds
+/// none has taken a call from everybody in the account, of whom many may be starting. Assumed, as `VISIBLE_AFTER` is.
+const SETTLES: Duration = Duration::from_millis(500);
+
+/// When an ENI that this daemon created is to be attached, where that is later than now.
+fn visible_at(planner: &Planner<'_>, record: &EniRecord) -> Option<Moment> {
+    let situation = planner.situation;
+    let waits = situation.ledger.pace().is_young(situation.now)
+        && record.seen.attachment.is_none()
+        && !record.removing;
+    let at = record.created.filter(|_| waits)?.after(SETTLES);
+    Some(at).filter(|at| *at > situation.now)
 }
 
 /// What has no device by then is given up: it takes the place of one that would, and a pod may wait for it. Devices come

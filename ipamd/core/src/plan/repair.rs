@@ -18,12 +18,13 @@ pub(super) fn repair(planner: &mut Planner<'_>) {
     let hourly = situation.ledger.read_all_at().map(|at| at.after(READ_ALL_EVERY));
     let again = situation.ledger.look_again_at();
     let due = hourly.map(|hourly| again.map_or(hourly, |again| again.min(hourly)));
-    let first_or_lost = situation.ledger.read_all_wanted() || due.is_none();
+    let first = due.is_none();
+    let lost = situation.ledger.read_all_wanted();
     let unfinished = !situation.ledger.intents().is_empty() || again.is_some();
-    if first_or_lost || due.is_some_and(|due| due <= situation.now) {
+    if first || lost || due.is_some_and(|due| due <= situation.now) {
         planner.act(Action::ReadAll {
             instance: node.instance.clone(),
-            scope: if first_or_lost || unfinished {
+            scope: if lost || unfinished || (first && !situation.ledger.is_blank()) {
                 Scope::Everything
             } else {
                 Scope::Attached
@@ -59,14 +60,16 @@ pub(super) fn repair(planner: &mut Planner<'_>) {
 /// one hears so.
 const SUBNETS_GOOD_FOR: Duration = Duration::from_secs(300);
 
-/// Looks at the zone's subnets when that decides something: once at start where they are discovered, when an ENI is
-/// wanted and the list is old, and when an empty one has rested.
+/// Looks at the zone's subnets when that decides something: once at start where they are discovered, after the ENIs (of
+/// nodes that boot together, those whose first call is throttled need not have their second one throttled, too); when an
+/// ENI is wanted and the list is old; and when an empty one has rested.
 fn read_subnets(planner: &mut Planner<'_>) {
     let situation = planner.situation;
     let (ledger, now) = (situation.ledger, situation.now);
     let Some(node) = ledger.node() else { return };
     let read_at = ledger.subnets().read_at();
-    let never = situation.policy.discovers_subnets && read_at.is_none();
+    let oriented = ledger.read_all_at().is_some();
+    let never = situation.policy.discovers_subnets && oriented && read_at.is_none();
     let rested = ledger.subnets().empties().any(|(subnet, kind)| {
         let subject = Subject::Subnet(subnet.clone(), *kind);
         ledger.backoff().allows(&subject, now)

@@ -10,6 +10,7 @@ use crate::action::Fault;
 use crate::address::{AddressCount, Block};
 use crate::id::EniId;
 use crate::moment::Moment;
+use crate::pace::Hold;
 
 /// The lines, in the order in which the plan was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -38,6 +39,18 @@ pub enum Line {
         fault: Fault,
         /// Until when.
         until: Moment,
+    },
+    /// An action that the operator forbids.
+    NotProvisioned {
+        /// Which.
+        action: String,
+    },
+    /// An action that waits for the node's pace towards EC2.
+    Paced {
+        /// Which.
+        action: String,
+        /// Why.
+        hold: Hold,
     },
     /// An action that waits because much is under way.
     Busy {
@@ -132,6 +145,8 @@ impl fmt::Display for Line {
                 demand.in_use, demand.waiting, demand.wanted, demand.capacity, demand.held
             ),
             Self::Acts { action } => write!(f, "Next: {action}."),
+            Self::NotProvisioned { action } => tell_forbidden(f, action),
+            Self::Paced { action, hold } => tell_hold(f, action, *hold),
             Self::Rests { action, fault, until } => write!(
                 f,
                 "Would {action}, but the last try failed: {fault}. Next try {until}."
@@ -187,6 +202,20 @@ impl fmt::Display for Line {
                 f.write_str("The daemon is ending: nothing new begins, nothing is given back.")
             }
         }
+    }
+}
+
+fn tell_forbidden(f: &mut fmt::Formatter<'_>, action: &str) -> fmt::Result {
+    write!(
+        f,
+        "Would {action}, but DISABLE_NETWORK_RESOURCE_PROVISIONING forbids it."
+    )
+}
+
+fn tell_hold(f: &mut fmt::Formatter<'_>, action: &str, hold: Hold) -> fmt::Result {
+    match hold.until() {
+        Some(until) => write!(f, "Would {action}, but {hold}. It goes {until}."),
+        None => write!(f, "Would {action}, but {hold}."),
     }
 }
 

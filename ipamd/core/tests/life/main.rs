@@ -274,7 +274,7 @@ impl Life {
     /// What EC2 does and what the daemon will hear of it.
     fn answer(&mut self, flight: &Flight, call: Call) -> Result<Effect, Fault> {
         if call == Call::Throttled {
-            return Err(Fault::Wait {
+            return Err(Fault::Throttled {
                 code: "RequestLimitExceeded".to_owned(),
             });
         }

@@ -1,10 +1,11 @@
 //! Single days of that life, each with its lesson.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipamd_core::action::{Action, Effect, Fault};
-use ipamd_core::address::{AddressCount, Ask};
+use ipamd_core::address::{AddressCount, Ask, Block};
 use ipamd_core::id::{AttachmentKey, EniId, InstanceId};
 use ipamd_core::ledger::journal::{Present, decode, encode};
 use ipamd_core::ledger::{Added, Ledger};
@@ -414,4 +415,29 @@ fn two_interfaces_of_one_pod_have_devices_of_their_own() {
         lease.wiring.host_name
     };
     assert_ne!(add(&mut life, "eth0"), add(&mut life, "net1"));
+}
+
+#[test]
+fn a_node_that_may_not_provision_reads_and_serves_what_there_is() {
+    let mut life = Life::new(WarmTarget::Enis(1));
+    life.policy.provisions = false;
+    let there = [Ipv4Addr::new(10, 0, 1, 1), Ipv4Addr::new(10, 0, 1, 2)];
+    let primary = life.cloud.enis.values_mut().next().unwrap();
+    primary.blocks.extend(there.map(Block::Secondary));
+    let given = there.len();
+    (0..6).for_each(|pod| life.step(Step::Add(pod)));
+    for _ in 0..200 {
+        life.step(Step::Begin);
+        let changes = life
+            .flights
+            .iter()
+            .filter(|flight| flight.action.effect() == ipamd_core::pace::Effect::Changes);
+        assert_eq!(changes.count(), 0);
+        life.step(Step::Execute(0, Call::Works));
+        life.step(Step::Land(0));
+        life.step(Step::Wait(40));
+    }
+    assert!(life.ledger.read_all_at().is_some(), "it was read");
+    assert_eq!(life.totals().1, given, "EC2 is as it was");
+    assert_eq!(life.in_use().len(), given, "what there is was given");
 }

@@ -1,0 +1,167 @@
+//! One node of the fleet: the core as the daemon drives it, with pods that wait from the start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ipamd_core::action::{Action, Effect, Fault};
+use ipamd_core::address::AddressCount;
+use ipamd_core::id::{AttachmentKey, EniId, Pod};
+use ipamd_core::instance::{Limits, Table};
+use ipamd_core::ledger::outcome::Happening;
+use ipamd_core::ledger::{AddRequest, Ledger};
+use ipamd_core::moment::Moment;
+use ipamd_core::plan::{Plan, Situation, plan};
+use ipamd_core::policy::{AddressTarget, Policy, WarmTargets};
+use ipamd_core::retry;
+use ipamd_core::snapshot::{Node, Owner};
+
+/// Five addresses of the primary ENI and three of another one.
+const PODS: u32 = 8;
+pub(crate) const INSTANCE_TYPE: &str = "t3.medium";
+
+/// From an attach to the device in the kernel (observed: one to three seconds).
+const DEVICE: Duration = Duration::from_secs(2);
+
+pub(crate) struct FleetNode {
+    pub(crate) node: Node,
+    policy: Policy,
+    limits: &'static Limits,
+    ledger: Ledger,
+    seed: u64,
+    devices: BTreeMap<EniId, Moment>,
+    pub(crate) started: Duration,
+    pub(crate) done: Option<Duration>,
+}
+
+impl FleetNode {
+    pub(crate) fn new(node: Node, started: Duration) -> Self {
+        let one_more = AddressTarget {
+            warm: AddressCount(1),
+            minimum: AddressCount::ZERO,
+        };
+        let policy = Policy {
+            warm: WarmTargets {
+                addresses: Some(one_more),
+                ..WarmTargets::default()
+            },
+            ..Policy::default()
+        };
+        Self {
+            // The clock at which it started makes the seed another in each run.
+            seed: retry::seed(&node.instance, started),
+            node,
+            policy,
+            limits: Table::builtin().unwrap().get(INSTANCE_TYPE).unwrap(),
+            ledger: Ledger::default(),
+            devices: BTreeMap::new(),
+            started,
+            done: None,
+        }
+    }
+
+    pub(crate) fn start(&mut self, now: Duration) {
+        let at = self.happening(now);
+        self.ledger.handle_node(self.node.clone());
+        self.ledger.handle_policy(&self.policy);
+        self.ledger.handle_start(self.policy.start_spread, at);
+        for pod in 0..PODS {
+            let added = self
+                .ledger
+                .add(request(pod), &self.policy, AddressCount(PODS), Moment(now));
+            added.unwrap();
+        }
+    }
+
+    pub(crate) fn hear(&mut self, action: &Action, outcome: Result<Effect, Fault>, now: Duration) {
+        if let (Action::AttachEni { eni, .. }, Ok(_)) = (action, &outcome) {
+            self.devices.insert(eni.clone(), Moment(now + DEVICE));
+        }
+        let at = self.happening(now);
+        self.ledger.handle_outcome(action, outcome, at);
+        self.ledger.handle_policy(&self.policy);
+    }
+
+    /// Everything that follows from the passing of time, and the calls to make.
+    pub(crate) fn turn(&mut self, now: Duration) -> Plan {
+        let moment = Moment(now);
+        self.ledger.handle_time(moment);
+        if let Some(mut wanted) = self.ledger.wanted(&self.policy) {
+            let shown = |id: &EniId| self.devices.get(id).is_none_or(|at| *at <= moment);
+            wanted.enis.retain(|eni| shown(&eni.id));
+            self.ledger.handle_served(&wanted);
+        }
+        self.ledger.serve(&self.policy, moment);
+        let mut plan = plan(&Situation {
+            policy: &self.policy,
+            limits: self.limits,
+            ledger: &self.ledger,
+            now: moment,
+            wall: now + Duration::from_secs(1_767_225_600),
+            terminating: false,
+            cordoned: false,
+            kubelet_max_pods: None,
+        });
+        self.ledger.handle_surplus(plan.surplus, moment);
+        for action in &plan.actions {
+            self.ledger.handle_begin(action);
+        }
+        self.ledger.take_entries();
+        let device = self.devices.values().filter(|at| **at > moment).min().copied();
+        plan.wake_at = [plan.wake_at, device].into_iter().flatten().min();
+        if self.done.is_none() && self.is_served() {
+            self.done = Some(now);
+        }
+        plan
+    }
+
+    /// Every pod has its address, and nothing of the node's is half-way.
+    fn is_served(&self) -> bool {
+        let tied = self.ledger.enis().values().all(|record| {
+            let place = record.seen.attachment.as_ref();
+            place.is_some_and(|place| place.delete_on_termination || record.seen.owner == Owner::Primary)
+        });
+        self.ledger.leases().len() == PODS as usize && tied && self.ledger.enis().len() == 2
+    }
+
+    fn happening(&mut self, now: Duration) -> Happening {
+        self.seed = self.seed.wrapping_add(1);
+        Happening {
+            now: Moment(now),
+            seed: self.seed,
+        }
+    }
+}
+
+fn request(pod: u32) -> AddRequest {
+    AddRequest {
+        key: AttachmentKey {
+            container: format!("c{pod}").parse().unwrap(),
+            interface: "eth0".parse().unwrap(),
+            network: "aws-cni".parse().unwrap(),
+        },
+        pod: Pod {
+            namespace: "default".parse().unwrap(),
+            name: format!("pod-{pod}").parse().unwrap(),
+        },
+        netns: "/run/netns/x".to_owned(),
+    }
+}
+
+/// What metadata tells of an instance.
+pub(crate) fn facts(instance: &str, vpc: &str, subnet: &str, primary: (Ipv4Addr, String)) -> Node {
+    let (primary_ip, mac) = primary;
+    Node {
+        instance: instance.parse().unwrap(),
+        instance_type: INSTANCE_TYPE.to_owned(),
+        region: "us-east-1".to_owned(),
+        primary_mac: mac.parse().unwrap(),
+        primary_ip,
+        vpc: vpc.parse().unwrap(),
+        zone: "us-east-1a".to_owned(),
+        subnet: subnet.parse().unwrap(),
+        groups: BTreeSet::new(),
+        vpc_cidrs: BTreeSet::from(["10.0.0.0/16".parse().unwrap()]),
+        subnet_cidrs: BTreeMap::from([(subnet.parse().unwrap(), "10.0.0.0/17".parse().unwrap())]),
+    }
+}
