@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ipamd_core::action::Action;
-use ipamd_core::address::{Block, BlockKind, PrefixCount};
+use ipamd_core::action::{Action, Fault};
+use ipamd_core::address::{Ask, Block, BlockKind, PrefixCount};
 use ipamd_core::ledger::EniRecord;
 use ipamd_core::policy::{AddressTarget, WarmTarget};
 use ipamd_core::snapshot::{Owner, SeenEni};
@@ -216,13 +216,15 @@ impl World {
         }
         // Where there is no room it is tried again and again.
         let satisfied = !self.is_dry();
-        let reads = |action: &&Action| {
-            matches!(
-                action,
-                Action::ReadEni { .. } | Action::ReadAll { .. } | Action::ReadSubnets { .. }
-            )
+        let is_fragmented = |fault: &Fault| matches!(fault, Fault::Fragmented { .. });
+        let fragmented = ledger.backoff().iter().any(|(_, fault, _)| is_fragmented(fault));
+        let usual = |action: &Action| match action {
+            Action::ReadEni { .. } | Action::ReadAll { .. } | Action::ReadSubnets { .. } => true,
+            // So is a whole block.
+            Action::Assign { ask, .. } => fragmented && matches!(ask, Ask::Prefixes(_)),
+            _ => false,
         };
-        let changes = ledger.in_flight().values().any(|action| !reads(&action));
+        let changes = !ledger.in_flight().values().all(usual);
         if satisfied && (!ledger.intents().is_empty() || changes) {
             faults.push("something is still under way".to_owned());
         }

@@ -15,7 +15,7 @@ use crate::id::EniId;
 use crate::moment::Moment;
 use crate::net::eni::Wanted;
 use crate::retry;
-use crate::snapshot::{Node, Owner, Scope, SeenAttachment, Snapshot};
+use crate::snapshot::{Node, Owner, Scope, SeenAttachment, SeenEni, Snapshot};
 
 /// How long a describe may show an ENI as it was before a call, or not at all: EC2 is eventually consistent. Assumed.
 pub(super) const VISIBLE_AFTER: Duration = Duration::from_secs(60);
@@ -352,9 +352,9 @@ impl Ledger {
     }
 
     /// The first look of a daemon may show what was before the last one's calls. One that left an ENI out, because we knew
-    /// better, settles nothing either. A daemon that found no journal has looked only at what is attached: its second look
-    /// is at whatever carries our tag, at a moment of its own, as nothing waits for that and nodes that boot together
-    /// would look together.
+    /// better, settles nothing either. A daemon that found no journal has looked only at what is attached. Where that
+    /// shows that the node had a life before, whatever carries our tag is looked for at once; otherwise at a moment of the
+    /// node's own, as nothing waits for that and nodes that boot together would look together.
     fn note_look(&mut self, snapshot: &Snapshot) {
         let settles = self.look_again.is_some_and(|due| due <= snapshot.at);
         let known = self.enis.keys().any(|id| self.knows_better(id, snapshot.at));
@@ -364,6 +364,8 @@ impl Ledger {
                 .as_ref()
                 .map_or(0.0, |node| retry::share(&node.instance));
             let spread = SECOND_LOOK_SPREAD.mul_f64(share);
+            let lived = |eni: &SeenEni| !eni.blocks.is_empty() || matches!(eni.owner, Owner::Ours(_));
+            self.read_all_wanted |= snapshot.enis.values().any(lived);
             self.look_again = Some(snapshot.at.after(VISIBLE_AFTER).after(spread));
         } else if self.read_all_at.is_none() || (settles && known) {
             self.look_again = Some(snapshot.at.after(VISIBLE_AFTER));
