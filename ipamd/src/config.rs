@@ -91,6 +91,7 @@ impl Config {
             cooldown: pool::cooldown(&mut values),
             dwell: pool::dwell(&mut values),
             provisions: !values.boolean("DISABLE_NETWORK_RESOURCE_PROVISIONING", false),
+            sweeps: !values.boolean("DISABLE_LEAKED_ENI_CLEANUP", false),
             calls_per_second: pool::calls_per_second(&mut values),
             start_spread: pool::start_spread(&mut values),
             manages_cordoned: values.boolean("AWS_MANAGE_ENIS_NON_SCHEDULABLE", false),
@@ -145,7 +146,9 @@ mod tests {
         assert!(config.policy.discovers_subnets && !config.policy.manages_cordoned);
         assert_eq!(config.policy.cooldown, Duration::from_secs(30));
         assert_eq!(config.policy.max_eni, None);
-        assert!(config.policy.provisions);
+        assert!(config.policy.provisions && config.policy.sweeps);
+        let kept = parse(&[("DISABLE_LEAKED_ENI_CLEANUP", "true")]).unwrap();
+        assert!(!kept.0.policy.sweeps && kept.1.is_empty());
         let forbidden = parse(&[("DISABLE_NETWORK_RESOURCE_PROVISIONING", "true")]).unwrap();
         assert!(!forbidden.0.policy.provisions && forbidden.1.is_empty());
         assert_eq!(config.policy.devices.veth_prefix, "eni");

@@ -18,8 +18,14 @@ pub(crate) async fn execute(ec2: &Ec2, action: &Action, now: Moment) -> Result<E
         Action::Assign { eni, ask } => ec2.assign(eni, *ask).await.map(Effect::Assigned),
         Action::Unassign { eni, blocks } => ec2.unassign(eni, blocks).await.map(|()| Effect::Done),
         Action::DetachEni { eni, attachment } => ec2.detach(eni, attachment).await.map(|()| Effect::Done),
-        Action::DeleteEni { eni } => ec2.delete(eni).await.map(|()| Effect::Done),
+        Action::DeleteEni { eni } | Action::DeleteLeak { eni } => {
+            ec2.delete(eni).await.map(|()| Effect::Done)
+        }
         Action::ReadEni { eni } => ec2.read(eni).await.map(Effect::Read),
+        Action::ReadUnattached { vpc, cluster, only } => {
+            let seen = ec2.read_unattached(vpc, cluster.as_deref(), only.as_ref()).await;
+            seen.map(|seen| Effect::Unattached(seen, now))
+        }
         Action::ReadSubnets { vpc, zone } => {
             let seen = ec2.read_subnets(vpc, zone).await;
             seen.map(|seen| Effect::Subnets(seen, now))

@@ -1,19 +1,19 @@
 //! The core's actions as requests to the model, and the model's answers as effects and faults: the only file that knows
 //! both. What the crate `ec2` does with the SDK's types is done here with the model's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipamd_core::action::{Action, Effect, Fault};
 use ipamd_core::address::{AddressCount, Ask, Block, Mac, PrefixCount};
-use ipamd_core::id::{InstanceId, IntentId};
+use ipamd_core::id::{EniId, InstanceId, IntentId};
 use ipamd_core::moment::Moment;
-use ipamd_core::snapshot::{Owner, Scope, SeenAttachment, SeenEni, SeenSubnet, Snapshot};
+use ipamd_core::snapshot::{Owner, Scope, SeenAttachment, SeenEni, SeenSubnet, Snapshot, Unattached};
 use ipamd_core::tag;
 use vpc_sim::model::error::Ec2Error;
 use vpc_sim::model::request::{AttachEni, Call, Caller, CreateEni, Describe, EniChange, Request, Wanted};
 use vpc_sim::model::response::{
-    AttachmentDescription, AttachmentStatus, EniDescription, Response, SubnetDescription,
+    AttachmentDescription, AttachmentStatus, EniDescription, EniStatus, Response, SubnetDescription,
 };
 
 /// An identifier of ours as the model's, or the other way round: both are EC2's text.
@@ -55,28 +55,14 @@ pub(crate) fn calls(action: &Action, instance: &InstanceId) -> Vec<Call> {
             eni: id(eni),
             wanted: wanted(*ask),
         },
-        Action::Unassign { eni, blocks } => Request::UnassignPrivateIpAddresses {
-            eni: id(eni),
-            addresses: blocks
-                .iter()
-                .filter_map(|block| match block {
-                    Block::Secondary(address) => Some(*address),
-                    Block::Prefix(_) => None,
-                })
-                .collect(),
-            prefixes: blocks
-                .iter()
-                .filter_map(|block| match block {
-                    Block::Secondary(_) => None,
-                    Block::Prefix(net) => Some(*net),
-                })
-                .collect(),
-        },
+        Action::Unassign { eni, blocks } => unassign(eni, blocks),
         Action::DetachEni { attachment, .. } => Request::DetachNetworkInterface {
             attachment: id(attachment),
         },
         Action::DeleteEni { eni } => Request::DeleteNetworkInterface { eni: id(eni) },
         Action::ReadEni { .. } => describe(),
+        Action::ReadUnattached { .. } => describe(),
+        Action::DeleteLeak { eni } => Request::DeleteNetworkInterface { eni: id(eni) },
         Action::ReadSubnets { .. } => Request::DescribeSubnets(Describe {
             ids: Vec::new(),
             narrowed: true,
@@ -93,6 +79,22 @@ pub(crate) fn calls(action: &Action, instance: &InstanceId) -> Vec<Call> {
         }
     };
     vec![by(instance, request)]
+}
+
+fn unassign(eni: &EniId, blocks: &BTreeSet<Block>) -> Request {
+    let address = |block: &Block| match block {
+        Block::Secondary(address) => Some(*address),
+        Block::Prefix(_) => None,
+    };
+    let prefix = |block: &Block| match block {
+        Block::Secondary(_) => None,
+        Block::Prefix(net) => Some(*net),
+    };
+    Request::UnassignPrivateIpAddresses {
+        eni: id(eni),
+        addresses: blocks.iter().filter_map(address).collect(),
+        prefixes: blocks.iter().filter_map(prefix).collect(),
+    }
 }
 
 fn by(instance: &InstanceId, request: Request) -> Call {
@@ -149,6 +151,14 @@ pub(crate) fn effect(
         (Action::ReadSubnets { .. }, Some(Response::Subnets(subnets))) => {
             Effect::Subnets(subnets.iter().map(see_subnet).collect(), begun)
         }
+        (Action::ReadUnattached { only, .. }, Some(Response::Enis(enis))) => {
+            let asked =
+                |eni: &&EniDescription| only.as_ref().is_none_or(|only| only.as_str() == eni.id.as_str());
+            let unattached = enis
+                .iter()
+                .filter(|eni| eni.status == EniStatus::Available && eni.tags.contains_key(tag::INSTANCE));
+            Effect::Unattached(unattached.filter(asked).map(see_unattached).collect(), begun)
+        }
         (Action::ReadEni { eni }, Some(Response::Enis(enis))) => {
             let found = enis.iter().find(|found| found.id.as_str() == eni.as_str());
             Effect::Read(found.map(|found| see(found, instance)))
@@ -180,6 +190,7 @@ pub(crate) fn effect(
             Action::DeleteOnTermination { .. }
             | Action::Unassign { .. }
             | Action::DetachEni { .. }
+            | Action::DeleteLeak { .. }
             | Action::DeleteEni { .. },
             Some(Response::Done),
         ) => Effect::Done,
@@ -196,8 +207,12 @@ pub(crate) fn fault(action: &Action, error: &Ec2Error, instance: &InstanceId) ->
         | Action::Assign { eni, .. }
         | Action::Unassign { eni, .. }
         | Action::DetachEni { eni, .. }
+        | Action::DeleteLeak { eni }
         | Action::DeleteEni { eni } => eni.to_string(),
-        Action::ReadEni { .. } | Action::ReadAll { .. } | Action::ReadSubnets { .. } => instance.to_string(),
+        Action::ReadEni { .. }
+        | Action::ReadAll { .. }
+        | Action::ReadUnattached { .. }
+        | Action::ReadSubnets { .. } => instance.to_string(),
     };
     ec2::fault::by_code(error.code(), &error.to_string(), action.operation(), &subject)
 }
@@ -230,6 +245,15 @@ pub(crate) fn for_pods(eni: &EniDescription) -> impl Iterator<Item = Ipv4Addr> {
         .iter()
         .flat_map(|net| Block::Prefix(*net).addresses());
     eni.secondary.iter().copied().chain(delegated)
+}
+
+/// An unattached ENI as the daemon sees it.
+fn see_unattached(eni: &EniDescription) -> Unattached {
+    Unattached {
+        id: id(&eni.id),
+        description: eni.description.clone(),
+        tags: eni.tags.clone(),
+    }
 }
 
 /// A subnet as the daemon sees it.

@@ -179,7 +179,12 @@ impl World {
                     ))
                 };
             }
-            Action::ReadEni { .. } | Action::ReadAll { .. } | Action::ReadSubnets { .. } => return Ok(()),
+            Action::ReadEni { .. }
+            | Action::ReadAll { .. }
+            | Action::ReadSubnets { .. }
+            | Action::ReadUnattached { .. } => return Ok(()),
+            // Nobody else has ENIs here that were made for pods.
+            Action::DeleteLeak { .. } => return Err(format!("{action} is not this node's")),
             Action::AttachEni { eni, .. }
             | Action::DeleteOnTermination { eni, .. }
             | Action::Assign { eni, .. }

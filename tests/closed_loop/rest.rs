@@ -219,7 +219,10 @@ impl World {
         let is_fragmented = |fault: &Fault| matches!(fault, Fault::Fragmented { .. });
         let fragmented = ledger.backoff().iter().any(|(_, fault, _)| is_fragmented(fault));
         let usual = |action: &Action| match action {
-            Action::ReadEni { .. } | Action::ReadAll { .. } | Action::ReadSubnets { .. } => true,
+            Action::ReadEni { .. }
+            | Action::ReadAll { .. }
+            | Action::ReadSubnets { .. }
+            | Action::ReadUnattached { .. } => true,
             // So is a whole block.
             Action::Assign { ask, .. } => fragmented && matches!(ask, Ask::Prefixes(_)),
             _ => false,

@@ -16,6 +16,10 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    pub(crate) fn calls(&self, operation: Operation) -> u32 {
+        self.calls.get(&operation).copied().unwrap_or_default()
+    }
+
     pub(crate) fn totals(&self) -> (u32, u32) {
         (self.calls.values().sum(), self.throttled.values().sum())
     }

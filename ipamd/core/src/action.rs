@@ -10,7 +10,7 @@ use crate::address::{Ask, Block, BlockKind};
 use crate::id::{EniAttachmentId, EniId, InstanceId, IntentId, SecurityGroupId, SubnetId, VpcId};
 use crate::moment::Moment;
 use crate::pace;
-use crate::snapshot::{Scope, SeenEni, SeenSubnet, Snapshot};
+use crate::snapshot::{Scope, SeenEni, SeenSubnet, Snapshot, Unattached};
 
 /// One call to EC2.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +65,20 @@ pub enum Action {
         /// Which ENI.
         eni: EniId,
     },
+    /// DescribeNetworkInterfaces of what carries some instance's tag and is attached nowhere.
+    ReadUnattached {
+        /// In which VPC.
+        vpc: VpcId,
+        /// Of which cluster, where the operator names one.
+        cluster: Option<String>,
+        /// Only this one.
+        only: Option<EniId>,
+    },
+    /// DeleteNetworkInterface of what another node left behind. Already gone is success.
+    DeleteLeak {
+        /// Which ENI.
+        eni: EniId,
+    },
     /// DescribeSubnets of the node's zone.
     ReadSubnets {
         /// In which VPC.
@@ -112,6 +126,8 @@ pub enum Subject {
     Instance,
     /// All subnets of the zone.
     Subnets,
+    /// Everything in the VPC that is attached nowhere.
+    Unattached,
     /// Making another ENI: no call has this subject, it only rests after a failure.
     Growth,
     /// Getting blocks of a kind from a subnet: no call has this subject, it only rests after a failure.
@@ -126,12 +142,15 @@ impl Action {
             Self::CreateEni(new) => Subject::Intent(new.intent),
             Self::ReadAll { .. } => Subject::Instance,
             Self::ReadSubnets { .. } => Subject::Subnets,
+            Self::ReadUnattached { only: None, .. } => Subject::Unattached,
             Self::AttachEni { eni, .. }
             | Self::DeleteOnTermination { eni, .. }
             | Self::Assign { eni, .. }
             | Self::Unassign { eni, .. }
             | Self::DetachEni { eni, .. }
             | Self::DeleteEni { eni }
+            | Self::DeleteLeak { eni }
+            | Self::ReadUnattached { only: Some(eni), .. }
             | Self::ReadEni { eni } => Subject::Eni(eni.clone()),
         }
     }
@@ -140,13 +159,17 @@ impl Action {
     #[must_use]
     pub fn effect(&self) -> pace::Effect {
         match self {
-            Self::ReadAll { .. } | Self::ReadEni { .. } | Self::ReadSubnets { .. } => pace::Effect::Reads,
+            Self::ReadAll { .. }
+            | Self::ReadEni { .. }
+            | Self::ReadSubnets { .. }
+            | Self::ReadUnattached { .. } => pace::Effect::Reads,
             Self::CreateEni(_)
             | Self::AttachEni { .. }
             | Self::DeleteOnTermination { .. }
             | Self::Assign { .. }
             | Self::Unassign { .. }
             | Self::DetachEni { .. }
+            | Self::DeleteLeak { .. }
             | Self::DeleteEni { .. } => pace::Effect::Changes,
         }
     }
@@ -161,9 +184,11 @@ impl Action {
             Self::Assign { .. } => "AssignPrivateIpAddresses",
             Self::Unassign { .. } => "UnassignPrivateIpAddresses",
             Self::DetachEni { .. } => "DetachNetworkInterface",
-            Self::DeleteEni { .. } => "DeleteNetworkInterface",
+            Self::DeleteEni { .. } | Self::DeleteLeak { .. } => "DeleteNetworkInterface",
             Self::ReadSubnets { .. } => "DescribeSubnets",
-            Self::ReadEni { .. } | Self::ReadAll { .. } => "DescribeNetworkInterfaces",
+            Self::ReadEni { .. } | Self::ReadAll { .. } | Self::ReadUnattached { .. } => {
+                "DescribeNetworkInterfaces"
+            }
         }
     }
 }
@@ -186,6 +211,13 @@ impl fmt::Display for Action {
             Self::DetachEni { eni, .. } => write!(f, "detach {eni}"),
             Self::DeleteEni { eni } => write!(f, "delete {eni}"),
             Self::ReadEni { eni } => write!(f, "read {eni}"),
+            Self::ReadUnattached { vpc, only: None, .. } => {
+                write!(f, "look for ENIs that nodes left behind in {vpc}")
+            }
+            Self::ReadUnattached { only: Some(eni), .. } => {
+                write!(f, "look whether {eni} is still left behind")
+            }
+            Self::DeleteLeak { eni } => write!(f, "delete {eni}, which another node left behind"),
             Self::ReadSubnets { zone, .. } => write!(f, "read the subnets of {zone}"),
             Self::ReadAll { scope, .. } => match scope {
                 Scope::Attached => f.write_str("read every ENI on the instance"),
@@ -208,6 +240,8 @@ pub enum Effect {
     Read(Option<SeenEni>),
     /// Everything that was asked for.
     ReadAll(Snapshot),
+    /// The unattached ENIs that were asked for, as of the moment before the call.
+    Unattached(Vec<Unattached>, Moment),
     /// The subnets that were asked for, as of the moment before the call.
     Subnets(Vec<SeenSubnet>, Moment),
     /// It is as it was asked to be.

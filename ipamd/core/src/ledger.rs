@@ -27,6 +27,7 @@ use crate::snapshot::Node;
 pub mod cooldown;
 pub mod hint;
 pub mod journal;
+pub mod leak;
 pub mod outcome;
 mod pool;
 mod record;
@@ -62,6 +63,7 @@ pub struct Ledger {
     in_flight: BTreeMap<Subject, Action>,
     backoff: Backoff,
     pace: Pace,
+    leaks: leak::Leaks,
     subnets: Subnets,
     last_mark: Option<EniMark>,
     last_intent: u64,

@@ -23,6 +23,7 @@ mod repair;
 pub mod report;
 mod shrink;
 mod spare;
+mod sweep;
 
 use demand::Demand;
 use report::{Line, Report};
@@ -86,6 +87,7 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
         planner.say(Line::Terminating);
     } else {
         finish::finish(&mut planner);
+        sweep::sweep(&mut planner);
         if situation.is_idle_by_order() {
             planner.say(Line::Cordoned);
             grow::grow(&mut planner, &demand);

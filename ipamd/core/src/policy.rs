@@ -27,6 +27,8 @@ pub struct Policy {
     pub dwell: Duration,
     /// Whether EC2 is changed at all, or only read (`DISABLE_NETWORK_RESOURCE_PROVISIONING` is the opposite).
     pub provisions: bool,
+    /// Whether what other nodes left behind is deleted (`DISABLE_LEAKED_ENI_CLEANUP` is the opposite).
+    pub sweeps: bool,
     /// Calls per second and EC2 operation, at most (`BERTH_EC2_CALLS_PER_SECOND`).
     pub calls_per_second: u32,
     /// Within how long a fresh node's first call begins (`BERTH_EC2_START_SPREAD_SECONDS`).
@@ -56,6 +58,7 @@ impl Default for Policy {
             cooldown: Duration::from_secs(30),
             dwell: Duration::from_secs(60),
             provisions: true,
+            sweeps: true,
             calls_per_second: pace::DEFAULT_CEILING,
             start_spread: pace::DEFAULT_SPREAD,
             manages_cordoned: false,

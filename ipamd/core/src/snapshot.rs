@@ -96,6 +96,17 @@ pub struct SeenAttachment {
     pub detaching: bool,
 }
 
+/// An ENI that is attached nowhere, as EC2 described it: what tells whose it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unattached {
+    /// Its id.
+    pub id: EniId,
+    /// Free text of whoever made it.
+    pub description: String,
+    /// All its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
 /// A subnet as EC2 described it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenSubnet {

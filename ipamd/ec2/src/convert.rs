@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aws_sdk_ec2::types::{AttachmentStatus, NetworkInterface, NetworkInterfaceAttachment, Subnet};
 use ipamd_core::address::{AddressCount, Block};
 use ipamd_core::id::{InstanceId, IntentId};
-use ipamd_core::snapshot::{Owner, SeenAttachment, SeenEni, SeenSubnet};
+use ipamd_core::snapshot::{Owner, SeenAttachment, SeenEni, SeenSubnet, Unattached};
 use ipamd_core::tag;
 
 /// A count or index as the SDK takes it; ours are far below the limit.
@@ -29,6 +29,18 @@ pub(crate) fn see(eni: &NetworkInterface, instance: &InstanceId) -> Option<SeenE
         blocks: blocks(eni)?,
         owner: owner(eni, attachment.as_ref(), instance),
         attachment,
+    })
+}
+
+/// Whose an unattached ENI was.
+pub(crate) fn see_unattached(eni: &NetworkInterface) -> Option<Unattached> {
+    let tags = eni.tag_set().iter();
+    Some(Unattached {
+        id: eni.network_interface_id()?.parse().ok()?,
+        description: eni.description().unwrap_or_default().to_owned(),
+        tags: tags
+            .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or_default().to_owned())))
+            .collect(),
     })
 }
 

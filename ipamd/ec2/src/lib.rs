@@ -21,10 +21,10 @@ use ipamd_core::action::{Fault, NewEni};
 use ipamd_core::address::{Ask, Block, BlockKind};
 use ipamd_core::id::{EniAttachmentId, EniId, InstanceId, VpcId};
 use ipamd_core::moment::Moment;
-use ipamd_core::snapshot::{Scope, SeenEni, SeenSubnet, Snapshot};
+use ipamd_core::snapshot::{Scope, SeenEni, SeenSubnet, Snapshot, Unattached};
 use ipamd_core::tag;
 
-use convert::{number, see, see_subnet};
+use convert::{number, see, see_subnet, see_unattached};
 use fault::classify;
 
 /// EC2, as one instance uses it.
@@ -234,7 +234,7 @@ impl Ec2 {
             .name("network-interface-id")
             .values(eni.as_str())
             .build();
-        let found = self.describe(filter).await?;
+        let found = self.describe(vec![filter]).await?;
         found
             .iter()
             .map(|eni| see(eni, &self.instance).ok_or_else(|| unreadable(eni)))
@@ -259,7 +259,7 @@ impl Ec2 {
         let mut enis = BTreeMap::new();
         let tagged = (scope == Scope::Everything).then_some(tagged);
         for filter in std::iter::once(attached).chain(tagged) {
-            for found in self.describe(filter).await? {
+            for found in self.describe(vec![filter]).await? {
                 let eni = see(&found, &self.instance).ok_or_else(|| unreadable(&found))?;
                 let elsewhere = eni
                     .attachment
@@ -291,11 +291,40 @@ impl Ec2 {
         Ok(all.iter().filter_map(see_subnet).collect())
     }
 
-    async fn describe(&self, filter: Filter) -> Result<Vec<NetworkInterface>, Fault> {
+    /// Reads what carries some instance's tag and is attached nowhere: in a VPC, of a cluster where one is named, all of it
+    /// or one.
+    ///
+    /// # Errors
+    /// What to do about it.
+    pub async fn read_unattached(
+        &self,
+        vpc: &VpcId,
+        cluster: Option<&str>,
+        only: Option<&EniId>,
+    ) -> Result<Vec<Unattached>, Fault> {
+        let always = [
+            ("vpc-id", vpc.as_str()),
+            ("status", "available"),
+            ("tag-key", tag::INSTANCE),
+        ];
+        let of_cluster = format!("tag:{}", tag::CLUSTER);
+        let filters = always
+            .into_iter()
+            .chain(cluster.map(|name| (of_cluster.as_str(), name)))
+            .chain(only.map(|eni| ("network-interface-id", eni.as_str())));
+        let filters = filters.map(|(name, value)| Filter::builder().name(name).values(value).build());
+        let found = self.describe(filters.collect()).await?;
+        let seen = found
+            .iter()
+            .map(|eni| see_unattached(eni).ok_or_else(|| unreadable(eni)));
+        seen.collect()
+    }
+
+    async fn describe(&self, filters: Vec<Filter>) -> Result<Vec<NetworkInterface>, Fault> {
         let pages = self
             .client
             .describe_network_interfaces()
-            .filters(filter)
+            .set_filters(Some(filters))
             .max_results(PAGE);
         let all: Result<Vec<_>, _> = pages.into_paginator().items().send().collect().await;
         all.map_err(|error| classify(error, "DescribeNetworkInterfaces", self.instance.as_str()))

@@ -79,6 +79,8 @@ impl Ledger {
             | Action::Assign { .. }
             | Action::ReadEni { .. }
             | Action::ReadSubnets { .. }
+            | Action::ReadUnattached { .. }
+            | Action::DeleteLeak { .. }
             | Action::ReadAll { .. } => {}
         }
         self.pace.handle_begin(action.operation());
@@ -175,6 +177,7 @@ impl Ledger {
                 | Subject::Instance
                 | Subject::Growth
                 | Subject::Subnets
+                | Subject::Unattached
                 | Subject::Subnet(..),
                 _,
             ) => {}
@@ -246,6 +249,8 @@ impl Ledger {
             }
             (_, Effect::Read(Some(seen))) => self.insert_eni(seen, None, now),
             (Action::ReadEni { eni }, Effect::Read(None)) => self.handle_missing(eni, now),
+            (_, Effect::Unattached(seen, read_at)) => self.handle_unattached(action, seen, read_at),
+            (Action::DeleteLeak { eni }, Effect::Done) => self.handle_leak(eni, None),
             (_, Effect::Subnets(seen, read_at)) => self.handle_subnets(seen, read_at, now),
             (_, Effect::ReadAll(snapshot)) => self.handle_snapshot(snapshot, now),
             // An outcome that does not belong to its action: read before anything is believed.
@@ -306,7 +311,11 @@ impl Ledger {
             // The blocks are off the record already: only a read tells whether they are still ours.
             Action::Unassign { .. } => self.doubt(action),
             Action::DeleteEni { .. } if fault == Fault::Busy => {}
-            Action::ReadEni { .. } | Action::ReadAll { .. } | Action::ReadSubnets { .. } => {}
+            Action::DeleteLeak { eni } => self.handle_leak(eni, Some(&fault)),
+            Action::ReadEni { .. }
+            | Action::ReadAll { .. }
+            | Action::ReadSubnets { .. }
+            | Action::ReadUnattached { .. } => {}
             // Known to exist and not yet visible to every part of EC2: the same call works a moment later.
             Action::AttachEni { eni, .. }
             | Action::DeleteOnTermination { eni, .. }
@@ -390,6 +399,7 @@ impl Ledger {
             | Subject::Instance
             | Subject::Growth
             | Subject::Subnets
+            | Subject::Unattached
             | Subject::Subnet(..) => {
                 self.read_all_wanted = true;
             }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::Planner;
 use super::report::Line;
+use super::{Planner, sweep};
 use crate::action::{Action, Subject};
-use crate::snapshot::{Owner, Scope};
+use crate::snapshot::{Node, Owner, Scope};
 
 /// A steady node reads what is attached once an hour, to notice what others did out of band.
 const READ_ALL_EVERY: Duration = Duration::from_secs(3600);
@@ -15,23 +15,7 @@ pub(super) fn repair(planner: &mut Planner<'_>) {
     let Some(node) = situation.ledger.node() else {
         return;
     };
-    let hourly = situation.ledger.read_all_at().map(|at| at.after(READ_ALL_EVERY));
-    let again = situation.ledger.look_again_at();
-    let due = hourly.map(|hourly| again.map_or(hourly, |again| again.min(hourly)));
-    let first = due.is_none();
-    let lost = situation.ledger.read_all_wanted();
-    let unfinished = !situation.ledger.intents().is_empty() || again.is_some();
-    if first || lost || due.is_some_and(|due| due <= situation.now) {
-        planner.act(Action::ReadAll {
-            instance: node.instance.clone(),
-            scope: if lost || unfinished || (first && !situation.ledger.is_blank()) {
-                Scope::Everything
-            } else {
-                Scope::Attached
-            },
-        });
-    }
-    planner.wake(due.filter(|due| *due > situation.now));
+    look(planner, node);
     read_subnets(planner);
     for eni in situation.ledger.doubted(situation.now) {
         if situation.ledger.enis().contains_key(eni) && !planner.is_busy(&Subject::Instance) {
@@ -54,6 +38,37 @@ pub(super) fn repair(planner: &mut Planner<'_>) {
             planner.act(Action::ReadEni { eni: id.clone() });
         }
     }
+}
+
+/// Looks at the node's ENIs: at start, when something is lost or unfinished, and else once an hour, unless it is the node's
+/// turn to sweep.
+fn look(planner: &mut Planner<'_>, node: &Node) {
+    let situation = planner.situation;
+    let (ledger, now) = (situation.ledger, situation.now);
+    let read_at = ledger.read_all_at();
+    let looked_at = read_at.map(|at| ledger.leaks().swept_at().map_or(at, |swept| swept.max(at)));
+    let hourly = looked_at.map(|at| at.after(READ_ALL_EVERY));
+    let again = ledger.look_again_at();
+    let due = hourly.map(|hourly| again.map_or(hourly, |again| again.min(hourly)));
+    planner.wake(due.filter(|due| *due > now));
+    let (first, lost) = (due.is_none(), ledger.read_all_wanted());
+    if !first && !lost && due.is_some_and(|due| due > now) {
+        return;
+    }
+    let unfinished = !ledger.intents().is_empty() || again.is_some();
+    let wants_all = lost || unfinished || (first && !ledger.is_blank());
+    if !first && !wants_all && sweep::is_due(planner, &node.instance) {
+        planner.act(sweep::read(planner, node));
+        return;
+    }
+    planner.act(Action::ReadAll {
+        instance: node.instance.clone(),
+        scope: if wants_all {
+            Scope::Everything
+        } else {
+            Scope::Attached
+        },
+    });
 }
 
 /// How old the list of subnets may be when an ENI is to be made: tags and space change slowly, and whoever chose a full

@@ -119,6 +119,8 @@ impl Cloud {
                 assert_eq!(gone.attachment, None);
                 Ok(Effect::Done)
             }
+            Action::ReadUnattached { .. } => Ok(Effect::Unattached(Vec::new(), now)),
+            Action::DeleteLeak { eni } => panic!("{eni} is not a leak"),
             Action::ReadSubnets { .. } => Ok(Effect::Subnets(Vec::new(), now)),
             Action::ReadEni { eni } => Ok(Effect::Read(self.enis.get(eni).cloned())),
             Action::ReadAll { scope, .. } => Ok(Effect::ReadAll(self.read_all(*scope, now))),
