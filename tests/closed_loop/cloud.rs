@@ -32,7 +32,9 @@ impl World {
         self.say(|| format!("call: {action}"));
         self.check_call(action).map_err(Stop::Broken)?;
         match action {
-            Action::ReadEni { .. } | Action::ReadAll { .. } => self.reads += 1,
+            Action::ReadEni { .. } | Action::ReadAll { .. } | Action::ReadUnattached { .. } => {
+                self.reads += 1
+            }
             _ => self.changes += 1,
         }
         let number = u64::from(self.steps_passed);

@@ -69,7 +69,8 @@ impl World {
         self.quieten();
         let looks_by_itself = self.setting.restart_when_quiet || self.record.touched.is_empty();
         if !looks_by_itself {
-            self.run(self.now + HOUR)?;
+            // Every third hourly look is for what others left behind.
+            self.run(self.now + HOUR * 2)?;
         }
         self.run(self.now + SERVED_WITHIN + self.policy.cooldown)?;
         self.check_served()?;

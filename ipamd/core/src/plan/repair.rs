@@ -57,6 +57,10 @@ fn look(planner: &mut Planner<'_>, node: &Node) {
     }
     let unfinished = !ledger.intents().is_empty() || again.is_some();
     let wants_all = lost || unfinished || (first && !ledger.is_blank());
+    let looks = [Subject::Instance, Subject::Unattached];
+    if !wants_all && looks.iter().any(|subject| planner.is_busy(subject)) {
+        return;
+    }
     if !first && !wants_all && sweep::is_due(planner, &node.instance) {
         planner.act(sweep::read(planner, node));
         return;
