@@ -37,6 +37,8 @@ subnets:
 nodes:
   - {name: n1, type: t3.medium, subnet: a}
   - {name: n2, type: t3.medium, subnet: b}
+# Two nodes are no fleet whose first calls must be spread.
+env: {BERTH_EC2_START_SPREAD_SECONDS: '0'}
 ";
 
 /// Runs the story; says with its exit code whether all that was to be proven was.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
+mod capacity;
 mod drift;
 mod explain;
 mod operator;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
             drift::ALL,
             release::ALL,
             explain::ALL,
+            capacity::ALL,
         ]
         .concat(),
     )
