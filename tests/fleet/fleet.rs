@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::Range;
 use std::time::Duration;
 
 use ipamd_core::action::{Action, Effect, Fault};
@@ -16,14 +17,17 @@ use vpc_sim::model::subnet::NewSubnet;
 
 use crate::call;
 use crate::cloud::{self, Tally};
-use crate::node::{FleetNode, INSTANCE_TYPE, facts};
+use crate::node::{FleetNode, Spec, facts};
 
 /// Within which all nodes start, evenly.
 const BOOT: Duration = Duration::from_secs(10);
 
 /// Something that happens to a node.
 enum Event {
-    Start,
+    /// It starts, with so many pods that wait.
+    Start(u32),
+    Come(Range<u32>),
+    Go(u32),
     Wake,
     /// Some of the calls that one action makes were answered.
     Goes(Work),
@@ -37,11 +41,20 @@ struct Work {
     responses: Vec<Response>,
 }
 
+/// An action, from its first call to its last answer.
+pub(crate) struct Done {
+    pub(crate) action: Action,
+    pub(crate) begun: Duration,
+    pub(crate) ended: Duration,
+}
+
 pub(crate) struct Fleet {
     pub(crate) model: Model,
     pub(crate) subnet: SubnetId,
     pub(crate) tally: Tally,
     pub(crate) nodes: Vec<FleetNode>,
+    /// Everything that was done, in the order of its end.
+    pub(crate) log: Vec<Done>,
     queue: BinaryHeap<Reverse<(Duration, usize)>>,
     /// By the order in which they were planned, with the node.
     events: BTreeMap<usize, (usize, Event)>,
@@ -49,8 +62,10 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    pub(crate) fn new(nodes: u32, seed: u64) -> Self {
-        let mut model = Model::new(Settings::seeded(seed), "10.0.0.0/16".parse().unwrap());
+    /// A fleet that will start within ten seconds, or of one node, at once.
+    pub(crate) fn new(spec: &Spec, settings: Settings) -> Self {
+        let offset = Duration::from_nanos(settings.seed);
+        let mut model = Model::new(settings, "10.0.0.0/16".parse().unwrap());
         let zone = Zone {
             name: "us-east-1a".to_owned(),
             id: "use1-az1".to_owned(),
@@ -59,8 +74,8 @@ impl Fleet {
             .add_subnet(NewSubnet::plain("10.0.0.0/17".parse().unwrap(), zone))
             .unwrap();
         let vpc = model.vpc_id().to_string();
-        let launch = Launch::plain(INSTANCE_TYPE.parse().unwrap(), subnet.clone());
-        let instances = (0..nodes).map(|number| {
+        let launch = Launch::plain(spec.instance_type.parse().unwrap(), subnet.clone());
+        let instances = (0..spec.nodes).map(|number| {
             let instance = model.launch(Duration::ZERO, &launch).unwrap();
             let metadata = model.metadata(Duration::ZERO, &instance).unwrap();
             let address = metadata.primary_address().unwrap();
@@ -68,8 +83,14 @@ impl Fleet {
                 address,
                 format!("02:00:00:00:{:02x}:{:02x}", number >> 8, number & 255),
             );
-            let facts = facts(instance.as_str(), &vpc, subnet.as_str(), primary);
-            FleetNode::new(facts, BOOT * number / nodes + Duration::from_nanos(seed))
+            let facts = facts(
+                instance.as_str(),
+                spec.instance_type,
+                &vpc,
+                subnet.as_str(),
+                primary,
+            );
+            FleetNode::new(facts, BOOT * number / spec.nodes + offset, spec)
         });
         let nodes = instances.collect();
         let mut fleet = Self {
@@ -77,14 +98,25 @@ impl Fleet {
             subnet,
             tally: Tally::default(),
             nodes,
+            log: Vec::new(),
             queue: BinaryHeap::new(),
             events: BTreeMap::new(),
             next: 0,
         };
         for which in 0..fleet.nodes.len() {
-            fleet.at(fleet.nodes[which].started, which, Event::Start);
+            fleet.at(fleet.nodes[which].started, which, Event::Start(spec.pods));
         }
         fleet
+    }
+
+    /// Lets pods come to a node at a moment.
+    pub(crate) fn come(&mut self, at: Duration, which: usize, pods: Range<u32>) {
+        self.at(at, which, Event::Come(pods));
+    }
+
+    /// Lets a pod go.
+    pub(crate) fn go(&mut self, at: Duration, which: usize, pod: u32) {
+        self.at(at, which, Event::Go(pod));
     }
 
     fn at(&mut self, time: Duration, which: usize, event: Event) {
@@ -102,7 +134,11 @@ impl Fleet {
             }
             let (which, event) = self.events.remove(&number).unwrap();
             match event {
-                Event::Start => self.nodes[which].start(now),
+                Event::Start(pods) => self.nodes[which].start(pods, now),
+                Event::Come(pods) => self.nodes[which].come(pods, now),
+                Event::Go(pod) => self.nodes[which].go(pod, now),
+                // A later turn may have planned another one.
+                Event::Wake if self.nodes[which].wakes_at != Some(now) => continue,
                 Event::Wake => {}
                 Event::Goes(work) => {
                     self.call(now, which, work);
@@ -124,8 +160,10 @@ impl Fleet {
             };
             self.call(now, which, work);
         }
-        if let Some(wake) = plan.wake_at {
-            self.at(wake.0.max(now), which, Event::Wake);
+        let wake = plan.wake_at.map(|wake| wake.0.max(now));
+        let planned = std::mem::replace(&mut self.nodes[which].wakes_at, wake);
+        if let Some(at) = wake.filter(|at| planned != Some(*at) || *at == now) {
+            self.at(at, which, Event::Wake);
         }
     }
 
@@ -145,6 +183,11 @@ impl Fleet {
             }
             Err(error) => Err(call::fault(&work.action, &error, &instance)),
         };
+        self.log.push(Done {
+            action: work.action.clone(),
+            begun: work.begun.0,
+            ended: at,
+        });
         self.at(at, which, Event::Landed(work.action, outcome));
     }
 

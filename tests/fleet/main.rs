@@ -18,23 +18,50 @@
 
 use std::time::Duration;
 
+use ipamd_core::address::AddressCount;
+use ipamd_core::policy::{AddressTarget, Policy, WarmTargets};
 use vpc_sim::model::request::Operation;
+use vpc_sim::model::settings::Settings;
 use vpc_sim::model::throttle::{Bucket, published_buckets};
 
 #[path = "../closed_loop/call.rs"]
 #[expect(dead_code, reason = "a fleet that only grows needs less of it")]
 mod call;
 mod cloud;
+mod fill;
 mod fleet;
 mod node;
+mod picture;
 mod sweep;
 
 use fleet::Fleet;
+use node::Spec;
 
 const NODES: u32 = 500;
 
 /// Long past anything that is allowed: a fleet that is not served by then never is.
 const END: Duration = Duration::from_secs(1800);
+
+/// Nodes of a t3.medium with eight pods: five have addresses of the primary ENI, three of another one.
+fn spec(nodes: u32) -> Spec {
+    let one_more = AddressTarget {
+        warm: AddressCount(1),
+        minimum: AddressCount::ZERO,
+    };
+    let warm = WarmTargets {
+        addresses: Some(one_more),
+        ..WarmTargets::default()
+    };
+    Spec {
+        nodes,
+        instance_type: "t3.medium",
+        policy: Policy {
+            warm,
+            ..Policy::default()
+        },
+        pods: 8,
+    }
+}
 
 /// How long the slowest bucket takes to let so many calls of each node through, were nothing ever refused or late.
 fn least() -> Duration {
@@ -92,7 +119,7 @@ impl Figures {
 fn a_fleet_that_boots_together_is_served_soon_evenly_and_with_few_refusals() {
     let least = least();
     let fleets = (37..=41).map(|seed| {
-        let mut fleet = Fleet::new(NODES, seed);
+        let mut fleet = Fleet::new(&spec(NODES), Settings::seeded(seed));
         fleet.run(END, |fleet| fleet.nodes.iter().all(|node| node.done.is_some()));
         let figures = Figures::of(&fleet);
         tell(&format!(

@@ -1,7 +1,8 @@
-//! One node of the fleet: the core as the daemon drives it, with pods that wait from the start.
+//! One node of the fleet: the core as the daemon drives it, and its pods.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::time::Duration;
 
 use ipamd_core::action::{Action, Effect, Fault};
@@ -10,15 +11,23 @@ use ipamd_core::id::{AttachmentKey, EniId, Pod};
 use ipamd_core::instance::{Limits, Table};
 use ipamd_core::ledger::outcome::Happening;
 use ipamd_core::ledger::{AddRequest, Ledger};
-use ipamd_core::moment::Moment;
+use ipamd_core::moment::{Moment, Stamp};
 use ipamd_core::plan::{Plan, Situation, plan};
-use ipamd_core::policy::{AddressTarget, Policy, WarmTargets};
+use ipamd_core::policy::Policy;
 use ipamd_core::retry;
 use ipamd_core::snapshot::{Node, Owner};
 
-/// Five addresses of the primary ENI and three of another one.
-const PODS: u32 = 8;
-pub(crate) const INSTANCE_TYPE: &str = "t3.medium";
+/// What all nodes of a fleet are.
+pub(crate) struct Spec {
+    pub(crate) nodes: u32,
+    pub(crate) instance_type: &'static str,
+    pub(crate) policy: Policy,
+    /// Pods that wait when a node starts.
+    pub(crate) pods: u32,
+}
+
+/// When the simulated time begins, since 1970.
+const EPOCH: Duration = Duration::from_secs(1_767_225_600);
 
 /// From an attach to the device in the kernel (observed: one to three seconds).
 const DEVICE: Duration = Duration::from_secs(2);
@@ -31,46 +40,58 @@ pub(crate) struct FleetNode {
     seed: u64,
     devices: BTreeMap<EniId, Moment>,
     pub(crate) started: Duration,
+    /// When it has something to do, if nothing happens before.
+    pub(crate) wakes_at: Option<Duration>,
+    pods: BTreeSet<u32>,
+    /// When every pod was served and nothing was half-way.
     pub(crate) done: Option<Duration>,
 }
 
 impl FleetNode {
-    pub(crate) fn new(node: Node, started: Duration) -> Self {
-        let one_more = AddressTarget {
-            warm: AddressCount(1),
-            minimum: AddressCount::ZERO,
-        };
-        let policy = Policy {
-            warm: WarmTargets {
-                addresses: Some(one_more),
-                ..WarmTargets::default()
-            },
-            ..Policy::default()
-        };
+    pub(crate) fn new(node: Node, started: Duration, spec: &Spec) -> Self {
         Self {
             // The clock at which it started makes the seed another in each run.
             seed: retry::seed(&node.instance, started),
             node,
-            policy,
-            limits: Table::builtin().unwrap().get(INSTANCE_TYPE).unwrap(),
+            policy: spec.policy.clone(),
+            limits: Table::builtin().unwrap().get(spec.instance_type).unwrap(),
             ledger: Ledger::default(),
             devices: BTreeMap::new(),
             started,
+            wakes_at: None,
+            pods: BTreeSet::new(),
             done: None,
         }
     }
 
-    pub(crate) fn start(&mut self, now: Duration) {
+    pub(crate) fn start(&mut self, pods: u32, now: Duration) {
         let at = self.happening(now);
         self.ledger.handle_node(self.node.clone());
         self.ledger.handle_policy(&self.policy);
         self.ledger.handle_start(self.policy.start_spread, at);
-        for pod in 0..PODS {
-            let added = self
-                .ledger
-                .add(request(pod), &self.policy, AddressCount(PODS), Moment(now));
-            added.unwrap();
+        self.come(0..pods, now);
+    }
+
+    /// Pods come, and wait where they must.
+    pub(crate) fn come(&mut self, pods: Range<u32>, now: Duration) {
+        self.done = None;
+        for pod in pods {
+            self.pods.insert(pod);
+            let line = AddressCount(u32::MAX);
+            self.ledger
+                .add(request(pod), &self.policy, line, Moment(now))
+                .unwrap();
         }
+    }
+
+    /// A pod goes.
+    pub(crate) fn go(&mut self, pod: u32, now: Duration) {
+        self.pods.remove(&pod);
+        let at = Stamp {
+            moment: Moment(now),
+            wall: EPOCH + now,
+        };
+        self.ledger.release(&request(pod).key, &self.policy, at).unwrap();
     }
 
     pub(crate) fn hear(&mut self, action: &Action, outcome: Result<Effect, Fault>, now: Duration) {
@@ -86,6 +107,8 @@ impl FleetNode {
     pub(crate) fn turn(&mut self, now: Duration) -> Plan {
         let moment = Moment(now);
         self.ledger.handle_time(moment);
+        let settled = self.ledger.take_settled(moment);
+        self.ledger.handle_forgotten(&settled);
         if let Some(mut wanted) = self.ledger.wanted(&self.policy) {
             let shown = |id: &EniId| self.devices.get(id).is_none_or(|at| *at <= moment);
             wanted.enis.retain(|eni| shown(&eni.id));
@@ -97,7 +120,7 @@ impl FleetNode {
             limits: self.limits,
             ledger: &self.ledger,
             now: moment,
-            wall: now + Duration::from_secs(1_767_225_600),
+            wall: EPOCH + now,
             terminating: false,
             cordoned: false,
             kubelet_max_pods: None,
@@ -108,7 +131,8 @@ impl FleetNode {
         }
         self.ledger.take_entries();
         let device = self.devices.values().filter(|at| **at > moment).min().copied();
-        plan.wake_at = [plan.wake_at, device].into_iter().flatten().min();
+        let deadline = self.ledger.next_deadline(moment);
+        plan.wake_at = [plan.wake_at, device, deadline].into_iter().flatten().min();
         if self.done.is_none() && self.is_served() {
             self.done = Some(now);
         }
@@ -121,7 +145,7 @@ impl FleetNode {
             let place = record.seen.attachment.as_ref();
             place.is_some_and(|place| place.delete_on_termination || record.seen.owner == Owner::Primary)
         });
-        self.ledger.leases().len() == PODS as usize && tied && self.ledger.enis().len() == 2
+        self.ledger.leases().len() == self.pods.len() && tied
     }
 
     fn happening(&mut self, now: Duration) -> Happening {
@@ -149,11 +173,17 @@ fn request(pod: u32) -> AddRequest {
 }
 
 /// What metadata tells of an instance.
-pub(crate) fn facts(instance: &str, vpc: &str, subnet: &str, primary: (Ipv4Addr, String)) -> Node {
+pub(crate) fn facts(
+    instance: &str,
+    instance_type: &str,
+    vpc: &str,
+    subnet: &str,
+    primary: (Ipv4Addr, String),
+) -> Node {
     let (primary_ip, mac) = primary;
     Node {
         instance: instance.parse().unwrap(),
-        instance_type: INSTANCE_TYPE.to_owned(),
+        instance_type: instance_type.to_owned(),
         region: "us-east-1".to_owned(),
         primary_mac: mac.parse().unwrap(),
         primary_ip,

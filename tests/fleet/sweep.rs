@@ -8,8 +8,10 @@ use vpc_sim::model::Handled;
 use vpc_sim::model::id::EniId;
 use vpc_sim::model::request::{AttachEni, Call, Caller, CreateEni, Operation, Request};
 use vpc_sim::model::response::Response;
+use vpc_sim::model::settings::Settings;
 
 use crate::fleet::Fleet;
+use crate::spec;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -50,7 +52,7 @@ fn exists(fleet: &mut Fleet, now: Duration, eni: &EniId) -> bool {
 
 #[test]
 fn what_nodes_left_behind_goes_and_nothing_else() {
-    let mut fleet = Fleet::new(3, 1);
+    let mut fleet = Fleet::new(&spec(3), Settings::seeded(1));
     fleet.run(HOUR, |_| false);
     let ours = "aws-K8S-i-00000000000000bad";
     let leaked = leave_behind(&mut fleet, ours, &[]);
@@ -85,7 +87,7 @@ fn what_nodes_left_behind_goes_and_nothing_else() {
 
 #[test]
 fn a_steady_node_reads_once_an_hour_also_when_it_sweeps() {
-    let mut fleet = Fleet::new(1, 2);
+    let mut fleet = Fleet::new(&spec(1), Settings::seeded(2));
     fleet.run(HOUR, |_| false);
     let before = fleet.tally.totals().0;
     fleet.run(25 * HOUR, |_| false);
