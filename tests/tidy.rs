@@ -30,7 +30,10 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("bench", &["vpc-sim", "on-node"]),
     ("xtask", &["vpc-sim", "bench"]),
     ("e2e", &["vpc-sim", "proto", "ipamd-core", "hostnet", "netlink"]),
-    ("berth", &["cni-shim", "ec2", "ipamd-core", "proto", "vpc-sim"]),
+    (
+        "berth",
+        &["cni-shim", "ec2", "ipamd", "ipamd-core", "proto", "vpc-sim"],
+    ),
 ];
 
 /// Crates of others that only these crates of ours may name.

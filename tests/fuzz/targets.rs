@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ipamd::config::Config;
+use ipamd_core::explain::Dump;
 use ipamd_core::id::{AttachmentKey, Pod};
 use ipamd_core::ledger::Ledger;
 use ipamd_core::ledger::journal::{self, Present};
@@ -25,6 +27,8 @@ pub const ALL: &[Target] = &[
     ("ec2_query", ec2_query),
     ("scenario", scenario),
     ("journal", journal),
+    ("configuration", configuration),
+    ("dump", dump),
 ];
 
 fn environment(verb: &str, arguments: &str) -> BTreeMap<String, String> {
@@ -127,6 +131,34 @@ pub fn ec2_query(data: &[u8]) {
         let document = vpc_sim::ec2::try_form(&mut model, form);
         assert!(document.starts_with("<?xml"), "{document}");
     }
+}
+
+/// The daemon's environment, a variable a line. What is refused is refused with words.
+pub fn configuration(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    let environment = pairs
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    match Config::parse(&environment) {
+        Ok((_, warnings)) => warnings
+            .iter()
+            .for_each(|warning| assert!(!warning.variable.is_empty())),
+        Err(faults) => assert!(!faults.to_string().is_empty()),
+    }
+}
+
+/// A saved dump, explained.
+pub fn dump(data: &[u8]) {
+    let Some(dump) = std::str::from_utf8(data)
+        .ok()
+        .and_then(|text| Dump::parse(text).ok())
+    else {
+        return;
+    };
+    let explanation = dump.explain();
+    assert!(!explanation.to_string().is_empty());
+    serde_json::to_string(&explanation).expect("an explanation has JSON");
 }
 
 /// A scenario.
