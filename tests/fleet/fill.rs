@@ -9,17 +9,18 @@ use vpc_sim::model::request::Operation;
 use vpc_sim::model::settings::{Delays, Settings, Span};
 
 use crate::fleet::{Done, Fleet};
+use crate::kept::settle;
 use crate::node::Spec;
 use crate::picture::draw;
 use crate::tell;
 
-const PODS: u32 = 110;
+pub(crate) const PODS: u32 = 110;
 
 /// When the pods come: the node is idle by then, and no longer young.
-const COME: Duration = Duration::from_secs(300);
+pub(crate) const COME: Duration = Duration::from_secs(300);
 
 /// A slow EC2: every call takes 1.5 s, and an ENI's device comes with the answer to its attach, after 8 s.
-fn slow(seed: u64) -> Settings {
+pub(crate) fn slow(seed: u64) -> Settings {
     let call = Span::millis(1500, 1500);
     let attach = Span::millis(8000, 8000);
     Settings {
@@ -34,7 +35,7 @@ fn slow(seed: u64) -> Settings {
 }
 
 /// 8 ENIs of 30 addresses, one each for the ENI itself; default variables, and room for 110 pods.
-fn spec(kind: BlockKind) -> Spec {
+pub(crate) fn spec(kind: BlockKind) -> Spec {
     Spec {
         nodes: 1,
         instance_type: "m5.4xlarge",
@@ -79,7 +80,7 @@ fn an_idle_node_is_filled_soon_and_with_few_calls() {
         let title = format!("0 to {PODS} pods on an m5.4xlarge, {name}; seconds since the pods came");
         let late = fleet.log.iter().filter(|done| done.begun >= COME);
         let picture = draw(&title, late, COME, took);
-        crate::picture::settle(&format!("docs/reference/pool-{name}.svg"), &picture);
+        settle(&format!("docs/reference/pool-{name}.svg"), &picture);
     }
 }
 
@@ -103,6 +104,44 @@ fn a_node_that_boots_with_all_its_pods_waiting_is_filled_as_soon() {
         ));
         assert!(took <= Duration::from_secs(within), "{kind:?}: {took:?}");
     }
+}
+
+/// Both of its further ENIs are attached at the same time, and so take every index that there is.
+#[test]
+fn a_node_that_needs_all_its_enis_deletes_none_while_they_come() {
+    let spec = Spec {
+        instance_type: "t3.medium",
+        ..spec(BlockKind::Secondary)
+    };
+    let mut fleet = Fleet::new(&spec, slow(1));
+    fleet.come(COME, 0, 0..15);
+    fleet.run(COME + Duration::from_secs(60), |_| false);
+    assert!(fleet.nodes[0].done.is_some(), "every pod has its address");
+    let operations: Vec<&str> = changes(&fleet.log).map(|done| done.action.operation()).collect();
+    assert_eq!(operations.len(), 6, "{operations:?}");
+}
+
+/// What EC2 still calls "in use" after a detach is not asked to go before it can.
+#[test]
+fn an_eni_that_is_given_back_takes_two_calls() {
+    let mut fleet = Fleet::new(&spec(BlockKind::Secondary), Settings::seeded(1));
+    fleet.come(COME, 0, 0..40);
+    (0..40).for_each(|pod| fleet.go(COME * 2, 0, pod));
+    fleet.run(COME * 2, |_| false);
+    let before = fleet.log.len();
+    fleet.run(COME * 4, |_| false);
+    let operations: Vec<&str> = fleet.log[before..]
+        .iter()
+        .map(|done| done.action.operation())
+        .collect();
+    let deletions = operations
+        .iter()
+        .filter(|operation| **operation == "DeleteNetworkInterface");
+    let detaches = operations
+        .iter()
+        .filter(|operation| **operation == "DetachNetworkInterface");
+    let enis = detaches.count();
+    assert!(enis > 0 && deletions.count() == enis, "{operations:?}");
 }
 
 #[test]

@@ -30,6 +30,8 @@ mod call;
 mod cloud;
 mod fill;
 mod fleet;
+mod golden;
+mod kept;
 mod node;
 mod picture;
 mod sweep;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipamd_core::action::{Action, Effect, Fault};
 use ipamd_core::address::AddressCount;
+use ipamd_core::explain::Dump;
 use ipamd_core::id::{AttachmentKey, EniId, Pod};
 use ipamd_core::instance::{Limits, Table};
 use ipamd_core::ledger::outcome::Happening;
@@ -115,16 +116,7 @@ impl FleetNode {
             self.ledger.handle_served(&wanted);
         }
         self.ledger.serve(&self.policy, moment);
-        let mut plan = plan(&Situation {
-            policy: &self.policy,
-            limits: self.limits,
-            ledger: &self.ledger,
-            now: moment,
-            wall: EPOCH + now,
-            terminating: false,
-            cordoned: false,
-            kubelet_max_pods: None,
-        });
+        let mut plan = plan(&self.situation(now));
         self.ledger.handle_surplus(plan.surplus, moment);
         for action in &plan.actions {
             self.ledger.handle_begin(action);
@@ -137,6 +129,26 @@ impl FleetNode {
             self.done = Some(now);
         }
         plan
+    }
+
+    /// What it says of itself, by way of a dump that is saved and read.
+    pub(crate) fn explain(&self, now: Duration) -> String {
+        let dump = Dump::of(&self.situation(now), None);
+        let saved = serde_json::to_string(&dump).unwrap();
+        Dump::parse(&saved).unwrap().explain().to_string()
+    }
+
+    fn situation(&self, now: Duration) -> Situation<'_> {
+        Situation {
+            policy: &self.policy,
+            limits: self.limits,
+            ledger: &self.ledger,
+            now: Moment(now),
+            wall: EPOCH + now,
+            terminating: false,
+            cordoned: false,
+            kubelet_max_pods: None,
+        }
     }
 
     /// Every pod has its address, and nothing of the node's is half-way.

@@ -1,6 +1,5 @@
 //! The order of calls as a timeline.
 
-use std::path::Path;
 use std::time::Duration;
 
 use ipamd_core::pace::Effect;
@@ -67,19 +66,4 @@ fn label(done: &Done) -> String {
         Action::Assign { ask, .. } => format!("{operation}: {ask}"),
         _ => operation.to_owned(),
     }
-}
-
-/// Demands that the picture is checked in, and leaves a fresh one where it is not.
-pub(crate) fn settle(path: &str, fresh: &str) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    if std::fs::read_to_string(root.join(path)).is_ok_and(|kept| kept == fresh) {
-        return;
-    }
-    let name = Path::new(path).file_name().unwrap();
-    let beside = root.join("target").join(name);
-    std::fs::write(&beside, fresh).unwrap();
-    panic!(
-        "{path} is stale: look at target/{} and copy it there",
-        name.display()
-    );
 }

@@ -284,7 +284,7 @@ impl fmt::Display for EniSummary {
                 device_index,
                 network_card,
             }) => write!(f, "device {device_index} of card {network_card}")?,
-            None => f.write_str("detached")?,
+            None => f.write_str("not attached")?,
         }
         if self.owner == Owner::Foreign {
             return f.write_str("): somebody else's, left alone.");

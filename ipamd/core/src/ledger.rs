@@ -231,6 +231,12 @@ impl Ledger {
         self.read_all_at
     }
 
+    /// When a call last changed an ENI, for as long as EC2 may not show it.
+    #[must_use]
+    pub fn changed_at(&self, eni: &EniId) -> Option<Moment> {
+        self.changed.get(eni).copied()
+    }
+
     /// Whether nothing is known of the node: it is new, or its journal is lost.
     #[must_use]
     pub fn is_blank(&self) -> bool {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::report::Line;
 use super::{Planner, demand, grow};
-use crate::action::Action;
+use crate::action::{Action, Subject};
 use crate::address::AddressCount;
 use crate::ledger::{EniRecord, Ledger};
 use crate::moment::Moment;
@@ -24,8 +24,12 @@ pub(super) fn finish(planner: &mut Planner<'_>) {
         if !matches!(record.seen.owner, Owner::Ours(_)) || record.uncertain || record.vanished {
             continue;
         }
+        // One that is being attached has its index already.
+        if planner.is_busy(&Subject::Eni(record.seen.id.clone())) {
+            continue;
+        }
         let full = u32::try_from(indexes.len()).unwrap_or(u32::MAX) >= planner.situation.limits.enis();
-        if let Some(at) = visible_at(planner, record) {
+        if let Some(at) = ready_at(planner, record) {
             planner.wake(Some(at));
         } else if let Some(action) = next_step(record, node, &indexes) {
             if full && matches!(action, Action::AttachEni { .. }) {
@@ -51,13 +55,18 @@ pub(super) fn finish(planner: &mut Planner<'_>) {
 /// none has taken a call from everybody in the account, of whom many may be starting. Assumed, as `VISIBLE_AFTER` is.
 const SETTLES: Duration = Duration::from_millis(500);
 
-/// When an ENI that this daemon created is to be attached, where that is later than now.
-fn visible_at(planner: &Planner<'_>, record: &EniRecord) -> Option<Moment> {
+/// How long an ENI is left alone after its detach: EC2 calls it "currently in use" for about two seconds (observed).
+const LINGERS: Duration = Duration::from_millis(2500);
+
+/// When an ENI is ready for its next call, where that is later than now.
+fn ready_at(planner: &Planner<'_>, record: &EniRecord) -> Option<Moment> {
     let situation = planner.situation;
-    let waits = situation.ledger.pace().is_young(situation.now)
-        && record.seen.attachment.is_none()
-        && !record.removing;
-    let at = record.created.filter(|_| waits)?.after(SETTLES);
+    let ledger = situation.ledger;
+    let at = match (&record.seen.attachment, record.removing) {
+        (None, false) if ledger.pace().is_young(situation.now) => record.created?.after(SETTLES),
+        (None, true) => ledger.changed_at(&record.seen.id)?.after(LINGERS),
+        (None, false) | (Some(_), _) => return None,
+    };
     Some(at).filter(|at| *at > situation.now)
 }
 
