@@ -53,7 +53,7 @@ impl Pause {
     }
 }
 
-// The four that follow are found with `tests/fleet`, five hundred nodes and the published buckets.
+// The five that follow are found with `tests/fleet`, five hundred nodes and the published buckets.
 
 /// A young daemon's reads: what starts in lockstep is to come back spread.
 const YOUNG_READS: Pause = Pause::seconds(4, 21);
@@ -61,9 +61,12 @@ const YOUNG_READS: Pause = Pause::seconds(4, 21);
 /// A young daemon's first throttled change: once may be chance, so it is tried again soon.
 const ONCE: Pause = Pause::seconds(4, 12);
 
-/// The second: twice is a wave of nodes, which is waited out. Coming back sooner meets the same wave again; waiting for it
-/// twice leaves a tail. A young node that is throttled twice without any wave pays for that.
-const WAVE: Pause = Pause::seconds(40, 78);
+/// The second in a row: twice is a wave of nodes, which is waited out. Coming back sooner meets the same wave again;
+/// waiting for it twice leaves a tail. A young node that is throttled twice without any wave pays for that.
+const WAVE: Pause = Pause::seconds(42, 78);
+
+/// The second, after a change that worked: EC2 has tokens for some, and a pod waits no longer than a minute.
+const BETWEEN: Pause = Pause::seconds(32, 50);
 
 /// Any later one.
 const AFTER_THE_WAVE: Pause = Pause::seconds(4, 20);
@@ -199,13 +202,15 @@ impl Pace {
         let young = self.is_young(now);
         let refusals = self.refusals;
         self.refusals = refusals.saturating_add(u32::from(young && effect == Effect::Changes));
+        let probing = self.probing;
         let lane = self.lane(operation, now);
         lane.gap = lane.gap.saturating_mul(2).clamp(FIRST, LONGEST);
         lane.learned = true;
         let pause = match (young, effect, refusals) {
             (true, Effect::Reads, _) => YOUNG_READS,
             (true, Effect::Changes, 0) => ONCE,
-            (true, Effect::Changes, 1) => WAVE,
+            (true, Effect::Changes, 1) if probing => WAVE,
+            (true, Effect::Changes, 1) => BETWEEN,
             (true, Effect::Changes, _) => AFTER_THE_WAVE,
             (false, ..) => Pause {
                 least: lane.gap / 2,
@@ -338,10 +343,21 @@ mod tests {
             (0..times).for_each(|seed| pace.handle_throttled(CREATE, Effect::Changes, at(2), seed));
             pace
         };
+        let worked = |mut pace: Pace| {
+            pace.handle_taken(CREATE, Effect::Changes, at(4));
+            pace
+        };
         for (name, pace, now, operation, pause) in [
             ("a young daemon's read", refused(0), 5, READ, YOUNG_READS),
             ("a young daemon's first change", refused(0), 5, ASSIGN, ONCE),
             ("its second", refused(1), 5, ASSIGN, WAVE),
+            (
+                "its second, after a success",
+                worked(refused(1)),
+                5,
+                ASSIGN,
+                BETWEEN,
+            ),
             ("its third", refused(2), 5, ASSIGN, AFTER_THE_WAVE),
             ("a read later", grown(), 2000, READ, grown_pause),
             ("a change later", grown(), 2000, ASSIGN, grown_pause),
