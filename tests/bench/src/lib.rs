@@ -75,7 +75,8 @@ impl Effort {
         levels: [1, 4, 6, 8],
         flood: (20, 1),
         watch: 100,
-        ask: 100,
+        // Twenty requests: fewer than there are free addresses, however slow the machine is.
+        ask: 20,
         quick: true,
     };
 }
