@@ -9,6 +9,7 @@ mod forget;
 mod mend;
 mod message;
 mod record;
+mod restore;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,7 @@ use ipamd_core::action::{Action, Effect, Fault};
 use ipamd_core::address::AddressCount;
 use ipamd_core::id::AttachmentKey;
 use ipamd_core::instance::{Limits, Table};
-use ipamd_core::ledger::journal::{Entry, Present};
+use ipamd_core::ledger::journal::Present;
 use ipamd_core::ledger::outcome::Happening;
 use ipamd_core::ledger::waiting::Ticket;
 use ipamd_core::ledger::{AddRequest, Added, Ledger};
@@ -35,6 +36,7 @@ use proto::absence::Absence;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::checkpoint::mirror::Mirror;
 use crate::config::Config;
 use crate::kernel::Kernel;
 use crate::kernel::keeper::Keeper;
@@ -47,6 +49,7 @@ use message::AddReply;
 pub use message::Refusal;
 pub(crate) use message::{Checked, Facts, Message};
 use record::Answer;
+use restore::Beginning;
 
 /// Messages that may wait for the owner; callers wait beyond that, each with its own deadline.
 const QUEUE: usize = 1024;
@@ -87,7 +90,7 @@ pub enum Error {
 /// # Errors
 /// When it cannot start. What happens later is logged and tried again.
 pub async fn run(config: &Config) -> Result<(), Error> {
-    let (store, entries) = Store::open(&config.process.journal)?;
+    let (store, opened) = Store::open(&config.process.journal)?;
     let (messages, mut inbox) = mpsc::channel(QUEUE);
     let health = server::serve(config, messages.clone()).await?;
     failpoint::reach(Step::SocketOpen);
@@ -101,9 +104,12 @@ pub async fn run(config: &Config) -> Result<(), Error> {
     if !hostnet::sysctl::forwards_ipv4()? {
         tracing::error!("net.ipv4.ip_forward is 0: pods cannot be reached; set it to 1 on the node");
     }
+    let beginning = Beginning::read(config, opened, &present, &kernel).await?;
     let kernel = Keeper::start(kernel, &config.policy, messages.clone());
     let mut daemon = Daemon::new(config, store, kernel, health, messages.clone());
-    daemon.restore(entries, &present).await?;
+    daemon.boot_id.clone_from(&present.boot_id);
+    daemon.ledger = beginning.ledger;
+    daemon.begin_with(beginning.cards, &present).await?;
     failpoint::reach(Step::Restored);
     let events = Events::open().map_err(Error::Events)?;
     let sieve = Sieve::new(&config.policy.devices.veth_prefix);
@@ -111,6 +117,8 @@ pub async fn run(config: &Config) -> Result<(), Error> {
     tokio::spawn(imds::watch(messages.clone()));
     tokio::spawn(await_termination(messages)?);
     while daemon.turn(&mut inbox).await {}
+    drop(inbox);
+    daemon.end();
     tracing::info!("ended; pods keep their network");
     Ok(())
 }
@@ -156,6 +164,8 @@ struct Daemon<'a> {
     terminating: bool,
     /// Whether the kernel is being told to forget connections.
     forgetting: bool,
+    /// Writes the peer's files.
+    mirror: Option<Mirror>,
 }
 
 impl<'a> Daemon<'a> {
@@ -190,25 +200,8 @@ impl<'a> Daemon<'a> {
             absence: Absence::default(),
             terminating: false,
             forgetting: false,
+            mirror: None,
         }
-    }
-
-    /// The state that the journal tells, the kernel as that state wants it, and a fresh journal of this boot.
-    async fn restore(&mut self, entries: Vec<Entry>, present: &Present) -> Result<(), Error> {
-        self.boot_id.clone_from(&present.boot_id);
-        self.ledger = Ledger::restore(entries, present);
-        self.store
-            .compact(&self.ledger.entries(&self.boot_id, present.at.moment))?;
-        tracing::info!(
-            leases = self.ledger.leases().len(),
-            enis = self.ledger.enis().len(),
-            "restored"
-        );
-        self.drain_tombstones();
-        if let Some(node) = self.ledger.node().cloned() {
-            self.meet(node).await;
-        }
-        Ok(())
     }
 
     /// Hears at least one message or a deadline, then does everything that follows. Says whether to go on.
@@ -228,7 +221,7 @@ impl<'a> Daemon<'a> {
         self.drop_those_who_left();
         self.slow_pass(now);
         self.make_kernel(now);
-        self.serve(now);
+        self.serve();
         self.record();
         self.plan(now);
         self.tell_health().await;
@@ -259,6 +252,8 @@ impl<'a> Daemon<'a> {
             Message::Status { reply } => drop(reply.send(self.status(clock::now()))),
             Message::Facts { reply } => drop(reply.send(self.facts())),
             Message::Explain { reply } => drop(reply.send(Box::new(self.dump()))),
+            Message::Checkpoint { digests, reply } => drop(reply.send(self.handle_checkpoint(digests))),
+            Message::CheckpointWritten(digests) => self.ledger.handle_checkpoints_written(&digests),
             Message::CallerGone => {}
             Message::Node(node, listed, at) => {
                 self.meet(*node).await;
@@ -279,7 +274,7 @@ impl<'a> Daemon<'a> {
         let capacity = situation.map_or(UNKNOWN_CAPACITY, |situation| situation.capacity());
         match self
             .ledger
-            .add(request, &self.config.policy, capacity, clock::now())
+            .add(request, &self.config.policy, capacity, clock::stamp())
         {
             Ok(Added::Given(lease)) => {
                 tracing::info!(attachment = %key, pod = %lease.pod, address = %lease.wiring.address, "given");
@@ -381,14 +376,14 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    fn serve(&mut self, now: Moment) {
+    fn serve(&mut self) {
         let keys: BTreeMap<Ticket, AttachmentKey> = self
             .ledger
             .waiting()
             .iter()
             .map(|waiting| (waiting.ticket, waiting.request.key.clone()))
             .collect();
-        for (ticket, outcome) in self.ledger.serve(&self.config.policy, now) {
+        for (ticket, outcome) in self.ledger.serve(&self.config.policy, clock::stamp()) {
             let (Some(reply), Some(key)) = (self.waiting.remove(&ticket), keys.get(&ticket).cloned()) else {
                 continue;
             };

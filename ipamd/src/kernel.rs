@@ -4,6 +4,7 @@
 //! stranger, and one that went meanwhile loses at most what it lost already.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use hostnet::failpoint::{self, Step};
 use hostnet::nat::Nat;
@@ -37,6 +38,8 @@ pub(crate) struct Pass {
     pub(crate) changes: usize,
     /// Whether an ENI's device is still missing.
     pub(crate) incomplete: bool,
+    /// Addresses of pods whose device is not there.
+    pub(crate) deviceless: BTreeSet<Ipv4Addr>,
     /// What the kernel refused; everything else was done.
     pub(crate) refused: Vec<Error>,
 }
@@ -122,6 +125,7 @@ impl Kernel {
             served,
             changes,
             incomplete,
+            deviceless: wanted.deviceless(seen),
             refused: refusals.errors,
         })
     }
@@ -147,7 +151,8 @@ impl Kernel {
         Ok(problems)
     }
 
-    async fn look(&self, tables: &BTreeSet<TableId>) -> Result<NetState, Error> {
+    /// What the node's network is like.
+    pub(crate) async fn look(&self, tables: &BTreeSet<TableId>) -> Result<NetState, Error> {
         hostnet::observe::observe(&self.routing, tables).await
     }
 }

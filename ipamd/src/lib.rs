@@ -3,6 +3,7 @@
 //! Data goes round: `observe` → `ipamd_core::plan` → `execute` → ledger and `store`. One task, [`daemon`], owns the
 //! ledger; everybody else sends it messages.
 
+mod checkpoint;
 pub mod config;
 pub mod daemon;
 mod execute;

@@ -41,6 +41,15 @@ pub enum Error {
     },
 }
 
+/// What the journal held.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// Every whole entry.
+    pub(crate) entries: Vec<Entry>,
+    /// More than a torn last line is missing.
+    pub(crate) damaged: bool,
+}
+
 /// The open journal.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -56,7 +65,7 @@ pub(crate) struct Store {
 
 impl Store {
     /// Opens or creates the journal and reads it.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Vec<Entry>), Error> {
+    pub(crate) fn open(path: &Path) -> Result<(Self, Opened), Error> {
         let folder = path.parent().unwrap_or(Path::new("/"));
         std::fs::create_dir_all(folder).map_err(io("create", folder))?;
         let lock = lock(&path.with_extension("lock"))?;
@@ -67,7 +76,8 @@ impl Store {
         let decoded = journal::decode(&bytes);
         let tail = bytes.get(decoded.whole_bytes..).unwrap_or_default();
         // A torn write is the beginning of one line; more than that is damage, and worth keeping.
-        if tail.split(|byte| *byte == b'\n').count() > 1 {
+        let damaged = tail.split(|byte| *byte == b'\n').count() > 1;
+        if damaged {
             set_aside(path)?;
         }
         let mut options = OpenOptions::new();
@@ -95,7 +105,11 @@ impl Store {
             entries,
             _lock: lock,
         };
-        Ok((store, decoded.entries))
+        let opened = Opened {
+            entries: decoded.entries,
+            damaged,
+        };
+        Ok((store, opened))
     }
 
     /// Appends entries and waits until they are on disk.
@@ -207,19 +221,20 @@ mod tests {
     fn what_was_appended_is_read_back_and_a_torn_tail_is_cut() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/journal");
-        let (mut store, entries) = Store::open(&path).unwrap();
-        assert_eq!(entries, []);
+        let (mut store, opened) = Store::open(&path).unwrap();
+        assert_eq!(opened.entries, []);
         store.append(&[boot("a"), boot("b")]).unwrap();
         drop(store);
         let mut torn = OpenOptions::new().append(true).open(&path).unwrap();
         torn.write_all(b"0123abcd 40 {\"entry\":").unwrap();
-        let (mut store, entries) = Store::open(&path).unwrap();
-        assert_eq!(entries, [boot("a"), boot("b")]);
+        let (mut store, opened) = Store::open(&path).unwrap();
+        assert_eq!(opened.entries, [boot("a"), boot("b")]);
+        assert!(!opened.damaged, "a torn tail is no damage");
         store.append(&[boot("c")]).unwrap();
         store.compact(&[boot("c")]).unwrap();
         store.append(&[boot("d")]).unwrap();
         drop(store);
-        assert_eq!(Store::open(&path).unwrap().1, [boot("c"), boot("d")]);
+        assert_eq!(Store::open(&path).unwrap().1.entries, [boot("c"), boot("d")]);
     }
 
     #[test]
@@ -227,8 +242,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         std::fs::write(&path, "not a journal\n").unwrap();
-        let (_, entries) = Store::open(&path).unwrap();
-        assert_eq!(entries, []);
+        let (_, opened) = Store::open(&path).unwrap();
+        assert_eq!(opened.entries, []);
+        assert!(opened.damaged);
         assert_eq!(
             std::fs::read_to_string(folder.path().join("journal.corrupt0")).unwrap(),
             "not a journal\n"
@@ -246,7 +262,7 @@ mod tests {
         let second = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
         bytes[second] = b'x';
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(Store::open(&path).unwrap().1, [boot("a")]);
+        assert_eq!(Store::open(&path).unwrap().1.entries, [boot("a")]);
         assert_eq!(
             std::fs::read(folder.path().join("journal.corrupt0")).unwrap(),
             bytes

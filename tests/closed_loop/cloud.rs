@@ -96,6 +96,7 @@ impl World {
         let handled = self.model.handle_released(self.now, call);
         self.look();
         let waits = incarnation == self.incarnation && self.flights.contains_key(&flight);
+        self.orphaned |= !waits;
         if let Handled::Answered { result, at } = handled
             && waits
         {

@@ -128,7 +128,7 @@ impl World {
             self.drain_tombstones(daemon)?;
         }
         self.make_kernel(daemon, now);
-        self.serve(daemon, now);
+        self.serve(daemon);
         self.record(daemon)?;
         self.plan(daemon, now)
     }
@@ -168,8 +168,8 @@ impl World {
 
     fn hear_add(&mut self, daemon: &mut Daemon, ask: Ask) {
         let bound = self.line_bound;
-        let now = self.moment();
-        match daemon.ledger.add(request(&ask), &self.policy, bound, now) {
+        let at = self.stamp();
+        match daemon.ledger.add(request(&ask), &self.policy, bound, at) {
             Ok(Added::Queued(ticket)) => drop(daemon.waiting.insert(ticket, ask)),
             added => self.prepare_answer(daemon, ask, added),
         }
@@ -248,8 +248,8 @@ impl World {
         daemon.ledger.handle_served(&wanted);
     }
 
-    fn serve(&mut self, daemon: &mut Daemon, now: Moment) {
-        for (ticket, added) in daemon.ledger.serve(&self.policy, now) {
+    fn serve(&mut self, daemon: &mut Daemon) {
+        for (ticket, added) in daemon.ledger.serve(&self.policy, self.stamp()) {
             if let Some(ask) = daemon.waiting.remove(&ticket) {
                 self.prepare_answer(daemon, ask, added);
             }
@@ -309,7 +309,7 @@ impl World {
             now,
             wall: self.stamp().wall,
             terminating: false,
-            cordoned: false,
+            cordoned: self.cordoned,
             kubelet_max_pods: None,
         };
         let planned = plan(&situation);

@@ -69,6 +69,8 @@ impl Disk {
             | Entry::EniGone { .. }
             | Entry::Mark { .. }
             | Entry::GivenBack { .. }
+            | Entry::Checkpoint { .. }
+            | Entry::LostSight { .. }
             | Entry::Resting { .. } => {}
         }
     }

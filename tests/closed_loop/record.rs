@@ -232,6 +232,7 @@ impl World {
             ));
         }
         let ledger = situation.ledger;
+        check_cordon(situation, planned)?;
         let is_new = |action: &&Action| matches!(action, Action::CreateEni(new) if !ledger.intents().contains_key(&new.intent));
         let created = planned.actions.iter().filter(is_new).count();
         // What EC2 shows no more, and what is neither ours nor here, takes no place.
@@ -265,4 +266,23 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// A cordoned node gives nothing back, and gets more only for pods that wait.
+fn check_cordon(situation: &Situation<'_>, planned: &Plan) -> Result<(), Stop> {
+    if !situation.cordoned {
+        return Ok(());
+    }
+    let ledger = situation.ledger;
+    let nobody_waits = ledger.waiting().is_empty();
+    let is_wrong = |action: &&Action| match action {
+        Action::Unassign { .. } => true,
+        Action::Assign { .. } => nobody_waits,
+        // One that was intended before is finished.
+        Action::CreateEni(new) => nobody_waits && !ledger.intents().contains_key(&new.intent),
+        _ => false,
+    };
+    planned.actions.iter().find(is_wrong).map_or(Ok(()), |action| {
+        Err(Stop::Broken(format!("{action}, and the node is cordoned")))
+    })
 }

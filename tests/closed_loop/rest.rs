@@ -24,6 +24,9 @@ const SERVED_WITHIN: Duration = Duration::from_secs(120);
 /// From the end of the dwell to the last ENI deleted: a detach lingers for 2.5 s, calls take a quarter second.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(30);
 
+/// What a call did whose caller was gone shows at the third look in a row at the latest, and they come a minute apart.
+const SEEN_WITHIN: Duration = Duration::from_secs(180);
+
 /// A steady node looks at everything once an hour; only then does it see what an operator did.
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -74,6 +77,9 @@ impl World {
         }
         self.run(self.now + SERVED_WITHIN + self.policy.cooldown)?;
         self.check_served()?;
+        if self.orphaned {
+            self.run(self.now + SEEN_WITHIN)?;
+        }
         self.run(self.now + self.policy.dwell + GIVEN_BACK_WITHIN)?;
         self.check_rest()?;
         let calls = self.reads + self.changes;
@@ -285,7 +291,13 @@ impl World {
         };
         // A prefix needs a whole /28, and pods on what stands in for one count elsewhere.
         let singles = ours.iter().any(|eni| !eni.secondary.is_empty());
-        let roomy = kind == BlockKind::Secondary || (self.setting.subnet_bits == 20 && kept == 0 && !singles);
+        let prefixes = ours.iter().any(|eni| !eni.prefixes.is_empty());
+        let mixed = if kind == BlockKind::Prefix {
+            singles
+        } else {
+            prefixes
+        };
+        let roomy = !mixed && (kind == BlockKind::Secondary || (self.setting.subnet_bits == 20 && kept == 0));
         let wanted = if kind == BlockKind::Prefix {
             wanted.min(capacity)
         } else {
@@ -296,12 +308,13 @@ impl World {
                 "{held} addresses are held, {wanted} are wanted, and there is room"
             ));
         }
+        self.check_strays(&ours, kind)?;
         // A node with more pods than it may have by now keeps them.
         let surplus = held.saturating_sub(wanted.max(used));
         let told = self.told();
         let excess = match self.policy.warm.of(self.policy.kind_on(self.limits)) {
             // Whole prefixes go, and one with a pod stays.
-            _ if kind == BlockKind::Prefix => false,
+            _ if kind == BlockKind::Prefix || mixed => false,
             WarmTarget::Addresses(_) | WarmTarget::Prefixes(_) => surplus > 0,
             // Only whole ENIs go.
             WarmTarget::Enis(_) => ours.iter().any(|eni| {
@@ -314,6 +327,38 @@ impl World {
             return Err(format!("{held} addresses are held, and {wanted} are wanted"));
         }
         Ok(())
+    }
+}
+
+impl World {
+    /// Of the kind that the node does not get any more it holds what pods have, and nothing else; where whole prefixes are
+    /// rare, single addresses stand in.
+    fn check_strays(&self, ours: &[EniDescription], kind: BlockKind) -> Result<(), String> {
+        if kind == BlockKind::Prefix && self.setting.subnet_bits > 20 {
+            return Ok(());
+        }
+        let told = self.told();
+        let idle = |address: &Ipv4Addr| !told.contains_key(address);
+        let stray = ours.iter().find(|eni| match kind {
+            BlockKind::Prefix => eni.secondary.iter().any(idle),
+            BlockKind::Secondary => eni
+                .prefixes
+                .iter()
+                .any(|prefix| Block::Prefix(*prefix).addresses().all(|address| idle(&address))),
+        });
+        stray.map_or(Ok(()), |eni| {
+            let report = self
+                .daemon
+                .as_ref()
+                .map(|daemon| daemon.last_plan.report.to_string());
+            Err(format!(
+                "{} still has a block of the other kind that nobody uses ({:?}, {:?}); the last plan: {}",
+                eni.id,
+                eni.secondary,
+                eni.prefixes,
+                report.unwrap_or_default()
+            ))
+        })
     }
 }
 

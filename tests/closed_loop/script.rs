@@ -106,6 +106,10 @@ pub(crate) enum Step {
     GiveUp,
     /// The runtime says what it knows.
     Collect,
+    /// The node is cordoned, or no longer.
+    Cordon,
+    /// The operator wants the other kind of block, for which the daemon is restarted.
+    SwitchKind,
     Kill(Kill),
     Reboot {
         keeps_journal: bool,
@@ -253,7 +257,7 @@ fn pause(rng: &mut Rng) -> Duration {
 }
 
 fn step(rng: &mut Rng, pods: u32, calm: bool) -> Step {
-    let last = if calm { 16 } else { 27 };
+    let last = if calm { 18 } else { 29 };
     match rng.u8(0..last) {
         0..6 => Step::Add(rng.u32(0..pods)),
         6 => Step::Burst(rng.u32(1..=pods / 2)),
@@ -262,15 +266,17 @@ fn step(rng: &mut Rng, pods: u32, calm: bool) -> Step {
         12 => Step::DeleteUnknown,
         13 => Step::GiveUp,
         14 => Step::Collect,
-        15..18 => Step::Kill(Kill {
+        15 => Step::Cordon,
+        16 => Step::SwitchKind,
+        17..20 => Step::Kill(Kill {
             after_steps: rng.u32(0..12),
             survives: rng.u8(..),
             down: Duration::from_millis(rng.u64(200..20_000)),
         }),
-        18 => Step::Reboot {
+        20 => Step::Reboot {
             keeps_journal: rng.bool(),
         },
-        19..25 => Step::Fault(fault(rng)),
+        21..27 => Step::Fault(fault(rng)),
         _ => Step::Operator(act(rng)),
     }
 }
@@ -357,6 +363,8 @@ impl fmt::Display for Step {
             Self::DeleteUnknown => f.write_str("a DEL of something that nobody knows"),
             Self::GiveUp => f.write_str("whoever waits longest goes away"),
             Self::Collect => f.write_str("the runtime says what it knows"),
+            Self::Cordon => f.write_str("the node is cordoned, or no longer"),
+            Self::SwitchKind => f.write_str("the operator wants the other kind of block"),
             Self::Kill(kill) => write!(
                 f,
                 "the daemon dies {} steps from here, {}/255 of a write survive, and starts again after {:?}",

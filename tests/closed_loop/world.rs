@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipamd_core::action::{Effect, Fault};
-use ipamd_core::address::AddressCount;
+use ipamd_core::address::{AddressCount, BlockKind};
 use ipamd_core::id::{AttachmentKey, InstanceId};
 use ipamd_core::instance::{Limits, Table};
 use ipamd_core::ledger::Ledger;
@@ -121,6 +121,9 @@ pub(crate) struct World {
     /// A few more than the node can serve: enough for a line that does not end.
     most_pods: usize,
     pub(crate) line_bound: AddressCount,
+    pub(crate) cordoned: bool,
+    /// A call reached EC2 when whoever made it was gone.
+    pub(crate) orphaned: bool,
 }
 
 /// Every ENI as it truly is, kept until it changes.
@@ -128,6 +131,21 @@ pub(crate) struct World {
 pub(crate) struct Truth {
     pub(crate) enis: Vec<EniDescription>,
     pub(crate) stale: bool,
+}
+
+/// As many requests may wait as the node can serve.
+fn bound(policy: &Policy, limits: &Limits) -> AddressCount {
+    let situation = Situation {
+        policy,
+        limits,
+        ledger: &Ledger::default(),
+        now: Moment::default(),
+        wall: Duration::ZERO,
+        terminating: false,
+        cordoned: false,
+        kubelet_max_pods: None,
+    };
+    situation.capacity()
 }
 
 impl World {
@@ -149,17 +167,7 @@ impl World {
         let instance = id(model.launch(Duration::ZERO, &launch).unwrap());
         let policy = setting.policy();
         let limits = Table::builtin().unwrap().get(setting.instance_type).unwrap();
-        let line_bound = Situation {
-            policy: &policy,
-            limits,
-            ledger: &Ledger::default(),
-            now: Moment::default(),
-            wall: Duration::ZERO,
-            terminating: false,
-            cordoned: false,
-            kubelet_max_pods: None,
-        }
-        .capacity();
+        let line_bound = bound(&policy, limits);
         let mut world = Self {
             policy,
             limits,
@@ -194,6 +202,8 @@ impl World {
             model_due: None,
             most_pods: line_bound.0 as usize + 4,
             line_bound,
+            cordoned: false,
+            orphaned: false,
             setting: setting.clone(),
         };
         world.look();
@@ -389,6 +399,8 @@ impl World {
                 };
                 self.tell_daemon(Message::Collect(known));
             }
+            Step::Cordon => self.cordoned = !self.cordoned,
+            Step::SwitchKind => self.switch_kind(),
             Step::Kill(kill) => {
                 if self.daemon.is_some() {
                     self.doom = Some(*kill);
@@ -417,10 +429,25 @@ impl World {
     pub(crate) fn quieten(&mut self) {
         self.say(|| "-- all is quiet from now on".to_owned());
         self.doom = None;
+        self.cordoned = false;
         for fault in std::mem::take(&mut self.faults) {
             self.model.remove_fault(fault);
         }
         if self.setting.restart_when_quiet && self.daemon.take().is_some() {
+            self.bury(Duration::from_secs(2));
+        }
+    }
+
+    /// The daemon is started with another setting, as a DaemonSet does after an upgrade of its variables.
+    fn switch_kind(&mut self) {
+        self.setting.kind = match self.setting.kind {
+            BlockKind::Secondary => BlockKind::Prefix,
+            BlockKind::Prefix => BlockKind::Secondary,
+        };
+        self.policy = self.setting.policy();
+        self.line_bound = bound(&self.policy, self.limits);
+        self.most_pods = self.most_pods.max(self.line_bound.0 as usize + 4);
+        if self.daemon.take().is_some() {
             self.bury(Duration::from_secs(2));
         }
     }

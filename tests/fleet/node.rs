@@ -80,7 +80,7 @@ impl FleetNode {
             self.pods.insert(pod);
             let line = AddressCount(u32::MAX);
             self.ledger
-                .add(request(pod), &self.policy, line, Moment(now))
+                .add(request(pod), &self.policy, line, stamp(now))
                 .unwrap();
         }
     }
@@ -88,11 +88,8 @@ impl FleetNode {
     /// A pod goes.
     pub(crate) fn go(&mut self, pod: u32, now: Duration) {
         self.pods.remove(&pod);
-        let at = Stamp {
-            moment: Moment(now),
-            wall: EPOCH + now,
-        };
-        self.ledger.release(&request(pod).key, &self.policy, at).unwrap();
+        let key = request(pod).key;
+        self.ledger.release(&key, &self.policy, stamp(now)).unwrap();
     }
 
     pub(crate) fn hear(&mut self, action: &Action, outcome: Result<Effect, Fault>, now: Duration) {
@@ -115,7 +112,7 @@ impl FleetNode {
             wanted.enis.retain(|eni| shown(&eni.id));
             self.ledger.handle_served(&wanted);
         }
-        self.ledger.serve(&self.policy, moment);
+        self.ledger.serve(&self.policy, stamp(now));
         let mut plan = plan(&self.situation(now));
         self.ledger.handle_surplus(plan.surplus, moment);
         for action in &plan.actions {
@@ -166,6 +163,13 @@ impl FleetNode {
             now: Moment(now),
             seed: self.seed,
         }
+    }
+}
+
+fn stamp(now: Duration) -> Stamp {
+    Stamp {
+        moment: Moment(now),
+        wall: EPOCH + now,
     }
 }
 

@@ -1,16 +1,20 @@
 //! What strangers' bytes go through, each by a function that must neither panic nor hang: the fuzzer's targets, and the
 //! corpus as plain tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipamd::config::Config;
+use ipamd_core::checkpoint::{self, Allocation};
 use ipamd_core::explain::Dump;
 use ipamd_core::id::{AttachmentKey, Pod};
 use ipamd_core::ledger::Ledger;
 use ipamd_core::ledger::journal::{self, Present};
 use ipamd_core::moment::{Moment, Stamp};
-use ipamd_core::net::pod::PodWiring;
+use ipamd_core::net::pod::{PodWiring, device_suffix};
+use ipamd_core::net::{NetState, SeenLink};
+use ipamd_core::policy::Policy;
 use prost::Message;
 use proto::{peer, v1};
 use vpc_sim::scenario::Scenario;
@@ -29,6 +33,7 @@ pub const ALL: &[Target] = &[
     ("journal", journal),
     ("configuration", configuration),
     ("dump", dump),
+    ("checkpoint", checkpoint),
 ];
 
 fn environment(verb: &str, arguments: &str) -> BTreeMap<String, String> {
@@ -171,14 +176,7 @@ pub fn scenario(data: &[u8]) {
 /// The journal: whatever is in it, a state comes out of it, and what that state saves says the same again. What begins with
 /// a brace is taken for entries without their checksums, which no fuzzer would guess.
 pub fn journal(data: &[u8]) {
-    let present = Present {
-        boot_id: "one".to_owned(),
-        at: Stamp {
-            moment: Moment(Duration::from_secs(1000)),
-            wall: Duration::from_secs(1_700_000_000),
-        },
-        cooldown: Duration::from_secs(30),
-    };
+    let present = present();
     let entries = match data.first() {
         Some(b'{') => data
             .split(|byte| *byte == b'\n')
@@ -197,4 +195,58 @@ pub fn journal(data: &[u8]) {
     let again = Ledger::restore(decoded.entries, &present);
     assert_eq!(again.leases(), restored.leases());
     assert_eq!(again.intents(), restored.intents());
+}
+
+/// The peer's file. What it says is taken over, once, and is in the journal then; and what we write is read back.
+pub fn checkpoint(data: &[u8]) {
+    let Ok(checkpoint::Claims { claims, .. }) = checkpoint::decode(data) else {
+        return;
+    };
+    let present = present();
+    let policy = Policy::default();
+    let mut ledger = Ledger::default();
+    let devices = claims.iter().filter_map(|claim| device_suffix(&claim.pod));
+    let links = devices.zip(1..).filter_map(|(suffix, index)| {
+        let link = SeenLink {
+            index,
+            name: format!("eni{suffix}").parse().ok()?,
+            mac: None,
+            mtu_bytes: 9001,
+            up: true,
+            reverse_path: None,
+        };
+        Some((index, link))
+    });
+    let seen = NetState {
+        links: links.collect(),
+        ..NetState::default()
+    };
+    ledger.take_over(&claims, &seen, &policy, present.at);
+    let addresses = ledger.leases().values().map(|lease| lease.wiring.address);
+    let addresses: BTreeSet<Ipv4Addr> = addresses.collect();
+    assert_eq!(
+        addresses.len(),
+        ledger.leases().len(),
+        "an address has one holder"
+    );
+    let entries = ledger.entries(&present.boot_id, present.at.moment);
+    assert_eq!(Ledger::restore(entries, &present).leases(), ledger.leases());
+    let leases = ledger.leases().iter();
+    let ours: Vec<Allocation> = leases.map(|(key, lease)| Allocation::of(key, lease)).collect();
+    let written = checkpoint::encode(ours.iter()).expect("the form has JSON");
+    let again = checkpoint::decode(&written).expect("our own file is readable");
+    assert_eq!((again.claims.len(), again.faults.len()), (ours.len(), 0));
+    let twice = ledger.take_over(&again.claims, &seen, &policy, present.at);
+    assert_eq!((twice.adopted, twice.ended), (0, 0));
+}
+
+fn present() -> Present {
+    Present {
+        boot_id: "one".to_owned(),
+        at: Stamp {
+            moment: Moment(Duration::from_secs(1000)),
+            wall: Duration::from_secs(1_700_000_000),
+        },
+        cooldown: Duration::from_secs(30),
+    }
 }

@@ -148,6 +148,17 @@ pub struct Pod {
     pub name: PodName,
 }
 
+impl Pod {
+    /// A pod that nobody named.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self {
+            namespace: PodNamespace(String::new()),
+            name: PodName(String::new()),
+        }
+    }
+}
+
 impl fmt::Display for Pod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Subject};
 use crate::address::{AddressCount, Ask, Block};
+use crate::checkpoint::Digest;
 use crate::id::{AttachmentKey, EniId, IntentId, Malformed, Pod, SecurityGroupId, SubnetId};
 use crate::moment::{Moment, Stamp};
 use crate::net::EniMark;
@@ -33,6 +34,7 @@ mod pool;
 mod record;
 pub mod stale;
 pub mod subnets;
+pub mod takeover;
 pub mod waiting;
 
 use cooldown::Cooldown;
@@ -40,6 +42,7 @@ use journal::Entry;
 use pool::{Pool, Use};
 pub use record::EniRecord;
 use subnets::Subnets;
+use takeover::Quiet;
 use waiting::{Ticket, Waiting, WaitingAdd};
 
 /// Who holds what on this node.
@@ -80,6 +83,9 @@ pub struct Ledger {
     /// When a block was given back: a read may show it still, and a call that nobody heard of may yet arrive.
     #[serde(with = "crate::pairs")]
     given_back: BTreeMap<Block, Moment>,
+    /// What the peer's files may hold of ours: any other content is somebody else's.
+    checkpoints: BTreeSet<Digest>,
+    quiet: Option<Quiet>,
     #[serde(skip)]
     unwritten: Vec<Entry>,
 }
@@ -107,8 +113,11 @@ pub struct Lease {
     pub pod: Pod,
     /// Its network namespace, as the runtime named it.
     pub netns: String,
-    /// The ENI that the address belongs to.
-    pub eni: EniId,
+    /// The ENI that the address belongs to; none where the lease was taken over and no ENI of the node has the address.
+    pub eni: Option<EniId>,
+    /// Since when, since 1970.
+    #[serde(default)]
+    pub since: Duration,
     /// Everything that the shim was told.
     pub wiring: PodWiring,
 }
@@ -291,16 +300,17 @@ impl Ledger {
         request: AddRequest,
         policy: &Policy,
         capacity: AddressCount,
-        now: Moment,
+        at: Stamp,
     ) -> Result<Added, NotAdded> {
         if let Some(lease) = self.leases.get(&request.key) {
             return Ok(Added::Again(lease.clone()));
         }
+        let now = at.moment;
         self.handle_rested(now);
         // Nobody overtakes those who wait.
-        let free = self.best(policy).filter(|_| self.waiting.is_empty());
+        let free = self.best(policy, now).filter(|_| self.waiting.is_empty());
         if let Some((eni, address)) = free {
-            return self.give(request, eni, address, policy, now).map(Added::Given);
+            return self.give(request, eni, address, policy, at).map(Added::Given);
         }
         let bound = usize::try_from(capacity.0).unwrap_or(usize::MAX).max(1);
         if self.waiting.len() >= bound {
@@ -313,18 +323,18 @@ impl Ledger {
 
     /// Gives addresses to those that wait, first come first served. Several requests of one attachment are answered
     /// together: the first is given the address, the others have it again.
-    pub fn serve(&mut self, policy: &Policy, now: Moment) -> Vec<(Ticket, Result<Added, NotAdded>)> {
-        self.handle_rested(now);
+    pub fn serve(&mut self, policy: &Policy, at: Stamp) -> Vec<(Ticket, Result<Added, NotAdded>)> {
+        self.handle_rested(at.moment);
         let mut served = Vec::new();
         while !self.waiting.is_empty() {
-            let Some((eni, address)) = self.best(policy) else {
+            let Some((eni, address)) = self.best(policy, at.moment) else {
                 break;
             };
             let Some(WaitingAdd { ticket, request, .. }) = self.waiting.pop() else {
                 break;
             };
             let key = request.key.clone();
-            let lease = self.give(request, eni, address, policy, now);
+            let lease = self.give(request, eni, address, policy, at);
             if let Ok(lease) = &lease {
                 let others = self.waiting.take(&key).into_iter();
                 served.extend(others.map(|other| (other.ticket, Ok(Added::Again(lease.clone())))));
@@ -346,14 +356,16 @@ impl Ledger {
         self.given.remove(key);
         let address = lease.wiring.address;
         self.holders.remove(&address);
-        self.pool.let_go(&lease.eni, address);
+        self.let_go(&lease);
         self.cooldown.insert(address, at, policy.cooldown);
         self.unwritten.push(Entry::Released {
             key: key.clone(),
             address,
             at,
         });
-        self.bury(&lease.eni);
+        if let Some(eni) = &lease.eni {
+            self.bury(eni);
+        }
         Some(lease)
     }
 
@@ -375,10 +387,12 @@ impl Ledger {
     /// The next moment at which something here changes by itself.
     #[must_use]
     pub fn next_deadline(&self, now: Moment) -> Option<Moment> {
-        [self.cooldown.next_deadline(now), self.backoff.next_deadline(now)]
-            .into_iter()
-            .flatten()
-            .min()
+        let deadlines = [
+            self.cooldown.next_deadline(now),
+            self.backoff.next_deadline(now),
+            self.quiet_until(now),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// What the host's network should be like; `None` until the node is known.
@@ -419,7 +433,7 @@ impl Ledger {
         eni: EniId,
         address: Ipv4Addr,
         policy: &Policy,
-        now: Moment,
+        at: Stamp,
     ) -> Result<Lease, NotAdded> {
         let node = self.node.as_ref().ok_or(NotAdded::NodeUnknown)?;
         let facts = WiringFacts {
@@ -431,30 +445,40 @@ impl Ledger {
         let lease = Lease {
             pod: request.pod,
             netns: request.netns,
-            eni,
+            eni: Some(eni),
+            since: at.wall,
             wiring,
         };
         self.unwritten.push(Entry::Leased {
             key: request.key.clone(),
             lease: lease.clone(),
         });
-        self.given.insert(request.key.clone(), now);
+        self.given.insert(request.key.clone(), at.moment);
         self.insert_lease(request.key, lease.clone());
         Ok(lease)
     }
 
     fn insert_lease(&mut self, key: AttachmentKey, lease: Lease) {
         self.cooldown.remove(lease.wiring.address);
-        self.pool.take(&lease.eni, lease.wiring.address);
+        if let Some(eni) = &lease.eni {
+            self.pool.take(eni, lease.wiring.address);
+        }
         self.holders.insert(lease.wiring.address, key.clone());
         if let Some(old) = self.leases.insert(key, lease) {
-            self.pool.let_go(&old.eni, old.wiring.address);
+            self.let_go(&old);
+        }
+    }
+
+    fn let_go(&mut self, lease: &Lease) {
+        if let Some(eni) = &lease.eni {
+            self.pool.let_go(eni, lease.wiring.address);
         }
     }
 
     /// The address that is given next.
-    fn best(&self, policy: &Policy) -> Option<(EniId, Ipv4Addr)> {
-        self.pool.best(policy.kind)
+    fn best(&self, policy: &Policy, now: Moment) -> Option<(EniId, Ipv4Addr)> {
+        let quiet = self.quiet_until(now).is_some();
+        self.pool.best(policy.kind).filter(|_| !quiet)
     }
 
     /// Addresses whose rest is over can be given again.

@@ -23,6 +23,7 @@
 
 pub mod action;
 pub mod address;
+pub mod checkpoint;
 pub mod explain;
 pub mod id;
 pub mod instance;

@@ -26,7 +26,7 @@ mod spare;
 mod sweep;
 
 use demand::Demand;
-use report::{Line, Report};
+use report::{Line, Past, Report};
 
 /// EC2 calls under way at once from one node; more would only meet its throttling (assumed, a named bound).
 const MOST_IN_FLIGHT: usize = 8;
@@ -78,6 +78,7 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
         planner.say(Line::NodeUnknown);
         return planner.plan;
     }
+    tell_taken_over(&mut planner);
     repair::repair(&mut planner);
     let demand = Demand::of(situation);
     planner.say(Line::Demand(demand.clone()));
@@ -90,7 +91,9 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
         sweep::sweep(&mut planner);
         if situation.is_idle_by_order() {
             planner.say(Line::Cordoned);
-            grow::grow(&mut planner, &demand);
+            if demand.waiting > AddressCount::ZERO {
+                grow::grow(&mut planner, &demand);
+            }
         } else {
             let demand = spare::without(&mut planner, demand);
             grow::grow(&mut planner, &demand);
@@ -98,6 +101,24 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
         }
     }
     planner.done()
+}
+
+/// What an operator is to know of addresses that this daemon did not give.
+fn tell_taken_over(planner: &mut Planner<'_>) {
+    let ledger = planner.situation.ledger;
+    if let Some(until) = ledger.quiet_until(planner.situation.now) {
+        planner.say(Line::Past(Past::Quiet { until }));
+    }
+    for (address, device) in ledger.unexplained() {
+        let device = device.clone();
+        planner.say(Line::Past(Past::Unexplained { address, device }));
+    }
+    // Before EC2 has told, no address has an ENI.
+    let homeless = ledger.homeless().filter(|_| is_oriented(ledger));
+    for (address, pod) in homeless {
+        let pod = pod.to_string();
+        planner.say(Line::Past(Past::Homeless { address, pod }));
+    }
 }
 
 /// Whether EC2 has been read since this daemon started: what the journal says of ENIs may be one call behind, because

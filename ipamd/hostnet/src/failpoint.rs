@@ -73,6 +73,10 @@ steps! {
     JournalSynced = "daemon-journal-synced",
     /// Whoever waited for the journal is answered.
     Answered = "daemon-answered",
+    /// The peer's files are about to be replaced, and the journal knows.
+    CheckpointIntended = "daemon-checkpoint-intended",
+    /// One of the peer's files is replaced.
+    CheckpointRenamed = "daemon-checkpoint-renamed",
     /// A call to EC2 is intended and recorded.
     CallIntended = "daemon-call-intended",
     /// A call to EC2 came back; nobody knows yet.

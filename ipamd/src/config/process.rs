@@ -13,6 +13,8 @@ pub struct Process {
     pub socket: PathBuf,
     /// The journal (`BERTH_JOURNAL`).
     pub journal: PathBuf,
+    /// The peer's checkpoint file (`AWS_VPC_K8S_CNI_BACKING_STORE`); further network cards have theirs beside it.
+    pub checkpoint: PathBuf,
     /// How long one call to EC2 may take (`HTTP_TIMEOUT`).
     pub http_timeout: Duration,
     /// `AWS_VPC_K8S_CNI_LOGLEVEL`, in tracing's words.
@@ -52,6 +54,7 @@ pub(super) fn process(values: &mut Values<'_>) -> Process {
     Process {
         socket: path(values, "BERTH_SOCKET").unwrap_or_else(|| PathBuf::from(proto::SOCKET)),
         journal: path(values, "BERTH_JOURNAL").unwrap_or_else(default_journal),
+        checkpoint: checkpoint(values),
         http_timeout: Duration::from_secs(timeout.into()),
         log_level: log_level(values),
         log: log(values),
@@ -86,6 +89,14 @@ fn path(values: &mut Values<'_>, variable: &str) -> Option<PathBuf> {
         values.fault(variable, "give an absolute path, or leave it out");
     }
     Some(path)
+}
+
+/// The peer's path; an empty value is none, as with the peer.
+fn checkpoint(values: &mut Values<'_>) -> PathBuf {
+    const VARIABLE: &str = "AWS_VPC_K8S_CNI_BACKING_STORE";
+    let given = values.raw(VARIABLE).is_some_and(|text| !text.is_empty());
+    let path = given.then(|| path(values, VARIABLE)).flatten();
+    path.unwrap_or_else(|| PathBuf::from("/var/run/aws-node/ipam.json"))
 }
 
 fn log_level(values: &mut Values<'_>) -> &'static str {

@@ -115,6 +115,8 @@ impl Daemon<'_> {
                     })
                 });
                 self.ledger.handle_served(&pass.served);
+                self.ledger
+                    .handle_deviceless(&pass.deviceless, &self.config.policy, clock::stamp());
                 self.handle_pass(&pass, now);
             }
             Err(error) => {

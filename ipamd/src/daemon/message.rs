@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipamd_core::action::{Action, Effect, Fault};
+use ipamd_core::checkpoint::Digest;
 use ipamd_core::explain::Dump;
 use ipamd_core::id::{AttachmentKey, EniId};
 use ipamd_core::ledger::hint::Hint;
@@ -74,6 +75,13 @@ pub(crate) enum Message {
     Facts { reply: oneshot::Sender<Facts> },
     /// What do you see, want and wait for?
     Explain { reply: oneshot::Sender<Box<Dump>> },
+    /// The peer's files are about to have contents with these digests; answered once the journal says so.
+    Checkpoint {
+        digests: Vec<Digest>,
+        reply: oneshot::Sender<bool>,
+    },
+    /// The peer's files have these contents, and no other.
+    CheckpointWritten(BTreeSet<Digest>),
     /// Somebody who waited may have gone.
     CallerGone,
     /// The node's facts, and what metadata listed of its ENIs in a look that began then.

@@ -77,7 +77,12 @@ impl Daemon<'_> {
     }
 
     pub(super) fn write(&mut self) -> bool {
-        let written = self.store.append(&self.ledger.take_entries());
+        let entries = self.ledger.take_entries();
+        if let Some(mirror) = &self.mirror {
+            let changes = entries.iter().filter_map(|entry| self.change_of(entry));
+            changes.for_each(|change| mirror.note(change));
+        }
+        let written = self.store.append(&entries);
         if let Err(error) = &written {
             tracing::error!(error = %chain(error), "the journal cannot be written");
         }

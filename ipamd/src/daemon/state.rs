@@ -71,7 +71,7 @@ impl Daemon<'_> {
             return;
         };
         self.kernel.check(Check {
-            wanted: wanted.of_pods_on(&lease.eni),
+            wanted: wanted.of_pods_on(lease.eni.as_ref()),
             wiring,
             reply,
         });

@@ -85,7 +85,7 @@ fn key(container: &str, interface: &str, network: &str) -> Result<AttachmentKey,
 
 /// Where the address is, in the peer's numbers.
 fn allocation(lease: &Lease, facts: &Facts) -> peer::IpAllocationMetadata {
-    let place = facts.places.get(&lease.eni);
+    let place = lease.eni.as_ref().and_then(|eni| facts.places.get(eni));
     let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     peer::IpAllocationMetadata {
         i_pv4_addr: lease.wiring.address.to_string(),

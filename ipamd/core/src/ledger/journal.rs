@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{EniRecord, Intent, Lease, Ledger};
 use crate::address::Block;
+use crate::checkpoint::Digest;
 use crate::id::{AttachmentKey, EniId, IntentId};
 use crate::moment::{Moment, Stamp};
 use crate::net::EniMark;
@@ -78,6 +79,16 @@ pub enum Entry {
     GivenBack {
         /// Which.
         blocks: BTreeSet<Block>,
+    },
+    /// The peer's file is about to have a content of ours, or had one that was taken over.
+    Checkpoint {
+        /// Which.
+        digest: Digest,
+    },
+    /// Nobody knows what was released before: nothing is given for a while.
+    LostSight {
+        /// Since when.
+        at: Stamp,
     },
     /// An address rests, of whomever it was.
     Resting {
@@ -186,6 +197,10 @@ impl Ledger {
             key: key.clone(),
             lease: lease.clone(),
         }));
+        entries.extend(self.checkpoints.iter().map(|digest| Entry::Checkpoint {
+            digest: digest.clone(),
+        }));
+        entries.extend(self.quiet_entry(now));
         let given_back: BTreeSet<Block> = self.given_back.keys().copied().collect();
         if !given_back.is_empty() {
             entries.push(Entry::GivenBack { blocks: given_back });
@@ -228,11 +243,14 @@ impl Ledger {
             Entry::Leased { key, lease } => self.insert_lease(key, lease),
             Entry::Released { key, address, at } => {
                 if let Some(lease) = self.leases.remove(&key) {
-                    self.pool.let_go(&lease.eni, address);
+                    self.let_go(&lease);
                 }
                 self.holders.remove(&address);
                 self.rest(address, at, same_boot, present);
             }
+            Entry::Checkpoint { digest } => drop(self.checkpoints.insert(digest)),
+            Entry::LostSight { at } if same_boot => self.replay_lost_sight(at, present),
+            Entry::LostSight { .. } => {}
             Entry::Resting { address, at } => self.rest(address, at, same_boot, present),
         }
     }
@@ -259,7 +277,7 @@ impl Ledger {
 
     fn handle_reboot(&mut self, present: &Present) {
         for lease in std::mem::take(&mut self.leases).into_values() {
-            self.pool.let_go(&lease.eni, lease.wiring.address);
+            self.let_go(&lease);
         }
         for address in std::mem::take(&mut self.holders).into_keys() {
             self.cooldown.insert(address, present.at, present.cooldown);

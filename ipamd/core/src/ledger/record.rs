@@ -87,7 +87,10 @@ impl Ledger {
     pub(crate) fn revive(&mut self, id: &EniId, change: impl FnOnce(&mut EniRecord)) {
         if let Some(record) = self.enis.get_mut(id) {
             change(record);
-            let pods = self.leases.values().filter(|lease| lease.eni == *id);
+            let pods = self
+                .leases
+                .values()
+                .filter(|lease| lease.eni.as_ref() == Some(id));
             let pods: Vec<_> = pods.map(|lease| lease.wiring.address).collect();
             pods.into_iter().for_each(|address| self.pool.take(id, address));
             self.reindex(id);
@@ -185,6 +188,7 @@ impl Ledger {
         }
         let id = record.seen.id.clone();
         self.enis.insert(id.clone(), record);
+        self.settle_homeless(&id);
         self.reindex(&id);
     }
 

@@ -38,6 +38,7 @@ mod tests {
     use crate::moment::Stamp;
     use crate::net::TableId;
     use crate::net::pod::PodWiring;
+    use std::time::Duration;
 
     fn key(container: &str, network: &str) -> AttachmentKey {
         AttachmentKey {
@@ -54,7 +55,8 @@ mod tests {
                 name: format!("web-{last}").parse().unwrap(),
             },
             netns: String::new(),
-            eni: "eni-01234567".parse().unwrap(),
+            eni: None,
+            since: Duration::ZERO,
             wiring: PodWiring {
                 host_name: format!("eni{last}").parse().unwrap(),
                 host_mac: crate::address::Mac([2, 0, 0, 0, 0, last]),

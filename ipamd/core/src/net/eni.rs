@@ -88,9 +88,9 @@ pub fn gateway(subnet: Ipv4Net) -> Ipv4Addr {
 impl Wanted {
     /// What pods on this ENI need. One that is on its way concerns no pod but its own; the primary concerns all.
     #[must_use]
-    pub fn of_pods_on(mut self, eni: &EniId) -> Self {
+    pub fn of_pods_on(mut self, eni: Option<&EniId>) -> Self {
         self.enis
-            .retain(|wanted| wanted.id == *eni || wanted.place.table() == TableId::MAIN);
+            .retain(|wanted| Some(&wanted.id) == eni || wanted.place.table() == TableId::MAIN);
         self
     }
 
@@ -217,6 +217,14 @@ impl Wanted {
             }
         }
         Some(firewall)
+    }
+
+    /// The addresses of pods whose device does not exist.
+    #[must_use]
+    pub fn deviceless(&self, seen: &NetState) -> BTreeSet<Ipv4Addr> {
+        let names: BTreeSet<&IfName> = seen.links.values().map(|link| &link.name).collect();
+        let missing = self.pods.iter().filter(|(_, device)| !names.contains(device));
+        missing.map(|(address, _)| *address).collect()
     }
 
     /// The ENIs whose device does not exist yet.

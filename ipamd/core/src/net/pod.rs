@@ -102,9 +102,22 @@ fn host_name(key: &AttachmentKey, pod: &Pod, prefix: &str) -> Result<IfName, Mal
         (namespace, name) if key.interface.as_str() == USUAL_INTERFACE => format!("{namespace}.{name}"),
         (namespace, name) => format!("{namespace}.{name}.{}", key.interface),
     };
+    format!("{prefix}{}", name_digits(&subject)).parse()
+}
+
+fn name_digits(subject: &str) -> String {
     let digest = Sha1::digest(subject.as_bytes());
-    let hex: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("{prefix}{}", hex.get(..11).unwrap_or(&hex)).parse()
+    let mut digits: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    digits.truncate(11);
+    digits
+}
+
+/// How the name of a pod's device ends, by which the peer recognises it; a pod that nobody named has none.
+#[must_use]
+pub fn device_suffix(pod: &Pod) -> Option<String> {
+    let Pod { namespace, name } = pod;
+    let named = !namespace.as_str().is_empty() && !name.as_str().is_empty();
+    named.then(|| name_digits(&format!("{namespace}.{name}")))
 }
 
 /// The host end's MAC: it tells whose device bears a name that a re-created pod uses again.

@@ -44,15 +44,16 @@ fn try_a_prefix(planner: &mut Planner<'_>) {
 
 /// Fills ENIs that have room; gives back what is still missing.
 fn fill(planner: &mut Planner<'_>, demand: &Demand, mut missing: AddressCount) -> AddressCount {
-    let mut records: Vec<&EniRecord> = planner.situation.ledger.enis().values().collect();
+    let enis = planner.situation.ledger.enis().values();
+    let is_asked = |record: &&EniRecord| record.gives() && planner.spare.as_ref() != Some(&record.seen.id);
+    let mut records: Vec<&EniRecord> = enis.filter(is_asked).collect();
     records.sort_by_key(|record| record.place());
     let mut room_kept = rooms_for_prefixes(demand);
     let mut resting = BTreeSet::new();
     for record in records {
         let id = &record.seen.id;
         let late = is_late(record, planner.situation.now);
-        let usable = record.gives() && !record.uncertain && !late && planner.spare.as_ref() != Some(id);
-        let usable = usable && !planner.is_busy(&Subject::Eni(id.clone()));
+        let usable = !record.uncertain && !late && !planner.is_busy(&Subject::Eni(id.clone()));
         let slots = planner.free_slots(record);
         if !usable || !planner.may_ask(record, demand) {
             planner.room += slots;

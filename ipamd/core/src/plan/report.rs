@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
 use super::demand::Demand;
 use crate::action::Fault;
 use crate::address::{AddressCount, Block};
-use crate::id::EniId;
+use crate::id::{EniId, IfName};
 use crate::moment::Moment;
 use crate::pace::Hold;
 
@@ -89,6 +90,8 @@ pub enum Line {
         /// Which.
         eni: EniId,
     },
+    /// Something that another daemon decided.
+    Past(Past),
     /// Addresses that will be asked of ENIs once these can be asked.
     AwaitsRoom {
         /// How many.
@@ -132,6 +135,50 @@ pub enum Line {
     Terminating,
 }
 
+/// What another daemon decided, and this one goes by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "past", rename_all = "snake_case")]
+pub enum Past {
+    /// Nobody knows what was released before this daemon came: nothing is given for a while.
+    Quiet {
+        /// Until when.
+        until: Moment,
+    },
+    /// A device has an address, and no record says whose it is.
+    Unexplained {
+        /// The address.
+        address: Ipv4Addr,
+        /// The device.
+        device: IfName,
+    },
+    /// A pod has an address that no ENI of the node has.
+    Homeless {
+        /// The address.
+        address: Ipv4Addr,
+        /// The pod.
+        pod: String,
+    },
+}
+
+impl fmt::Display for Past {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Quiet { until } => write!(
+                f,
+                "Another daemon, or a journal that is lost, decided before: free addresses rest until {until}, and pods wait."
+            ),
+            Self::Unexplained { address, device } => write!(
+                f,
+                "{device} has {address} and no record says whose it is: kept until the device goes."
+            ),
+            Self::Homeless { address, pod } => write!(
+                f,
+                "{pod} has {address}, which no ENI of this node has: restart the pod."
+            ),
+        }
+    }
+}
+
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -170,6 +217,7 @@ impl fmt::Display for Line {
                 f,
                 "EC2 does not show {eni} any more, but pods have addresses of it: restart them."
             ),
+            Self::Past(past) => past.fmt(f),
             Self::AwaitsRoom { addresses } => write!(
                 f,
                 "{addresses} more addresses are wanted and have room on ENIs that are busy or on their way."

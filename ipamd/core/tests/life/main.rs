@@ -142,7 +142,7 @@ impl Life {
         self.journal.extend(decode(&bytes).entries);
         for eni in self.ledger.enis().keys() {
             let leases = self.ledger.leases().values();
-            let counted = leases.filter(|lease| lease.eni == *eni).count();
+            let counted = leases.filter(|lease| lease.eni.as_ref() == Some(eni)).count();
             assert_eq!(self.ledger.leases_on(eni).0 as usize, counted, "pods on {eni}");
         }
     }
@@ -171,7 +171,10 @@ impl Life {
             return;
         }
         let capacity = self.situation().capacity();
-        match self.ledger.add(request(pod), &self.policy, capacity, self.now) {
+        match self
+            .ledger
+            .add(request(pod), &self.policy, capacity, self.stamp())
+        {
             Ok(Added::Given(lease) | Added::Again(lease)) => {
                 self.sync();
                 self.hold(pod, lease.wiring.address);
@@ -345,7 +348,7 @@ impl Life {
         if let Some(wanted) = self.ledger.wanted(&self.policy) {
             self.ledger.handle_served(&wanted);
         }
-        for (_, added) in self.ledger.serve(&self.policy, self.now) {
+        for (_, added) in self.ledger.serve(&self.policy, self.stamp()) {
             let (Added::Given(lease) | Added::Again(lease)) = added.unwrap() else {
                 panic!("served, and still in the line");
             };

@@ -89,7 +89,7 @@ fn a_repeated_add_gets_the_same_answer_and_the_line_is_bounded() {
     life.settle();
     let add = |life: &mut Life, pod| {
         life.ledger
-            .add(request(pod), &life.policy.clone(), AddressCount(2), life.now)
+            .add(request(pod), &life.policy.clone(), AddressCount(2), life.stamp())
     };
     let Added::Given(first) = add(&mut life, 1).unwrap() else {
         panic!("there is a free address")
@@ -266,7 +266,7 @@ fn requests_of_one_attachment_are_answered_together() {
     let capacity = AddressCount(10);
     let ask = |life: &mut Life, pod| {
         life.ledger
-            .add(request(pod), &life.policy, capacity, life.now)
+            .add(request(pod), &life.policy, capacity, life.stamp())
             .unwrap()
     };
     let Added::Given(first) = ask(&mut life, 0) else {
@@ -280,7 +280,7 @@ fn requests_of_one_attachment_are_answered_together() {
     life.now = life.now.after(life.policy.cooldown);
     let settled = life.ledger.take_settled(life.now);
     life.ledger.handle_forgotten(&settled);
-    let served = life.ledger.serve(&life.policy, life.now);
+    let served = life.ledger.serve(&life.policy, life.stamp());
     let outcomes: BTreeMap<_, _> = served.into_iter().collect();
     let Some(Ok(Added::Given(lease))) = outcomes.get(&tickets[0]) else {
         panic!("{outcomes:?}");
@@ -408,7 +408,7 @@ fn two_interfaces_of_one_pod_have_devices_of_their_own() {
         };
         let added = life
             .ledger
-            .add(request, &life.policy.clone(), AddressCount(9), life.now);
+            .add(request, &life.policy.clone(), AddressCount(9), life.stamp());
         let Added::Given(lease) = added.unwrap() else {
             panic!("there is a free address")
         };

@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, reason = "a test may stop at the first surprise")]
 
 mod add_del;
+mod checkpoint;
 mod crash;
 mod flows;
 mod peer;
@@ -11,5 +12,15 @@ mod verbs;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    e2e::runner::run(&[add_del::ALL, verbs::ALL, crash::ALL, flows::ALL, peer::ALL].concat())
+    e2e::runner::run(
+        &[
+            add_del::ALL,
+            verbs::ALL,
+            crash::ALL,
+            flows::ALL,
+            peer::ALL,
+            checkpoint::ALL,
+        ]
+        .concat(),
+    )
 }

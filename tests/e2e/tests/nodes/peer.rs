@@ -17,7 +17,7 @@ use tonic::Code;
 use vpc_sim::pod::PodName;
 use vpc_sim::probe::{Protocol, Responder};
 
-fn add_request(name: &PodName) -> peer::AddNetworkRequest {
+pub(crate) fn add_request(name: &PodName) -> peer::AddNetworkRequest {
     peer::AddNetworkRequest {
         k8s_pod_name: name.name.clone(),
         k8s_pod_namespace: name.namespace.clone(),
@@ -44,7 +44,7 @@ fn del_request(name: &PodName) -> peer::DelNetworkRequest {
 }
 
 /// What the peer's plugin would do with an answer; its MACs are its own.
-fn wiring(name: &PodName, given: &peer::IpAllocationMetadata) -> Result<PodWiring> {
+pub(crate) fn wiring(name: &PodName, given: &peer::IpAllocationMetadata) -> Result<PodWiring> {
     let key = AttachmentKey {
         container: format!("peers-{}", name.container).parse()?,
         interface: "eth0".parse()?,
@@ -64,7 +64,7 @@ fn wiring(name: &PodName, given: &peer::IpAllocationMetadata) -> Result<PodWirin
 }
 
 /// Wires a pod from inside its node, as a plugin does.
-async fn wire(node: BorrowedFd<'_>, pod: PathBuf, wiring: PodWiring) -> Result<()> {
+pub(crate) async fn wire(node: BorrowedFd<'_>, pod: PathBuf, wiring: PodWiring) -> Result<()> {
     let node = node.try_clone_to_owned()?;
     tokio::task::spawn_blocking(move || {
         netlink::netns::inside(node.as_fd(), || {

@@ -258,7 +258,12 @@ async fn calm(site: &Site) -> Result<()> {
 
 /// How many descriptors the daemon has open.
 async fn descriptors(site: &Site) -> Result<usize> {
-    let daemon = site.machine(NODE)?.ipamd_process().await.context("a daemon")?;
+    let entered = site.machine(NODE)?.ipamd_process().await.context("a daemon")?;
+    let children = std::fs::read_to_string(format!("/proc/{entered}/task/{entered}/children"))?;
+    let daemon = children
+        .split_whitespace()
+        .next()
+        .context("a daemon on the node")?;
     Ok(std::fs::read_dir(format!("/proc/{daemon}/fd"))?.count())
 }
 

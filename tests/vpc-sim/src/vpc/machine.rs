@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::sync::Mutex;
@@ -184,7 +186,25 @@ impl Machine {
         waited.map_err(|_| failed(std::io::ErrorKind::TimedOut.into()))
     }
 
-    /// The process that stands for the daemon, as the simulator numbers processes.
+    /// Asks the daemon to end, as kubelet does, and waits until it has; says how it did.
+    ///
+    /// # Errors
+    /// When it cannot be asked, or does not end.
+    pub async fn terminate_ipamd(&self) -> Result<Option<std::process::ExitStatus>, Error> {
+        let failed = |source| Error::End {
+            node: self.node.name().to_owned(),
+            source,
+        };
+        if let Some(process) = self.ipamd_process().await {
+            // The process that entered the node passes the signal on.
+            let asked = kill(Pid::from_raw(process.cast_signed()), Signal::SIGTERM);
+            asked.map_err(|errno| failed(errno.into()))?;
+        }
+        let ended = tokio::time::timeout(START_LIMIT, self.until_ipamd_died()).await;
+        ended.map_err(|_| failed(std::io::ErrorKind::TimedOut.into()))?
+    }
+
+    /// The process that stands for the daemon, as the simulator numbers processes: the daemon's parent.
     pub async fn ipamd_process(&self) -> Option<u32> {
         self.daemon.lock().await.as_ref().and_then(Child::id)
     }

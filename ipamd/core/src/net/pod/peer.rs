@@ -44,6 +44,12 @@ pub fn rules(address: Ipv4Addr, table: TableId) -> Vec<Rule> {
     rules
 }
 
+/// Whether a rule sends this pod's packets to its ENI's table.
+#[must_use]
+pub fn is_from_pod(rule: &Rule, address: Ipv4Addr) -> bool {
+    rule.priority == FROM_POD && rule.from == Some(address.into())
+}
+
 /// The wiring of an attachment to which the peer's daemon gave `address` on an ENI with this table.
 ///
 /// # Errors
