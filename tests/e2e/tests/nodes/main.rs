@@ -5,6 +5,7 @@
 mod add_del;
 mod checkpoint;
 mod crash;
+mod disk;
 mod flows;
 mod peer;
 mod verbs;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
             flows::ALL,
             peer::ALL,
             checkpoint::ALL,
+            disk::ALL,
         ]
         .concat(),
     )
