@@ -11,6 +11,10 @@
 
 use std::path::Path;
 
+use ec2::Ec2;
+use ipamd_core::moment::Moment;
+use ipamd_core::snapshot::Scope;
+
 #[path = "fuzz/targets.rs"]
 mod targets;
 
@@ -42,6 +46,25 @@ fn every_target_survives_the_neighbours_of_its_corpus() {
             }
         }
     }
+}
+
+/// The fuzzer begins with answers that say something.
+#[test]
+fn answers_of_the_corpus_are_understood() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
+    let answer = std::fs::read(corpus.join("ec2_answers/all")).unwrap();
+    let ec2 = Ec2::replay("i-0123456789abcdef0".parse().unwrap(), true, &answer[1..]);
+    let runtime = targets::runtime();
+    let seen = runtime
+        .block_on(ec2.read_all(Scope::Attached, Moment::default()))
+        .unwrap();
+    let blocks: Vec<usize> = seen.enis.values().map(|eni| eni.blocks.len()).collect();
+    assert_eq!(blocks, [2]);
+    let pages = std::fs::read_to_string(corpus.join("metadata/usual")).unwrap();
+    let node = runtime
+        .block_on(ipamd::imds::understand(&targets::pages(&pages)))
+        .unwrap();
+    assert_eq!(node.instance_type, "m5.large");
 }
 
 /// The fuzzer knows every target, and no other.

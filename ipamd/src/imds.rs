@@ -21,16 +21,23 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Why the node's facts are not known.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// Metadata did not answer, or not with success.
     #[error("read instance metadata at {path}")]
     Read {
+        /// The page.
         path: String,
+        /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Metadata answered with something else than it should.
     #[error("instance metadata says {value:?} at {path}, which cannot be used")]
-    Malformed { path: String, value: String },
+    Malformed {
+        /// The page.
+        path: String,
+        /// What it says.
+        value: String,
+    },
 }
 
 /// Reads the facts until they are known, and again and again after that; tells the daemon.
@@ -56,57 +63,93 @@ pub(crate) async fn watch(messages: mpsc::Sender<Message>) {
     }
 }
 
-async fn read(client: &Client) -> Result<(Node, Hint), Error> {
-    let primary_mac: Mac = parsed(client, "mac").await?;
+/// Where the pages of metadata come from.
+trait Pages {
+    /// The text of a page below `/latest/meta-data/`.
+    fn page(&self, path: String) -> impl Future<Output = Result<String, Error>> + Send;
+}
+
+impl Pages for Client {
+    async fn page(&self, path: String) -> Result<String, Error> {
+        match self.get(path.clone()).await {
+            Ok(text) => Ok(text.into()),
+            Err(source) => Err(Error::Read {
+                path,
+                source: Box::new(source),
+            }),
+        }
+    }
+}
+
+impl Pages for BTreeMap<String, String> {
+    async fn page(&self, path: String) -> Result<String, Error> {
+        let page = self.get(&path).cloned();
+        page.ok_or_else(|| Error::Read {
+            path,
+            source: "there is no such page".into(),
+        })
+    }
+}
+
+/// The node's facts, as these pages by their paths tell them.
+///
+/// # Errors
+/// The page that is missing or cannot be used.
+pub async fn understand(pages: &BTreeMap<String, String>) -> Result<Node, Error> {
+    read(pages).await.map(|(node, _)| node)
+}
+
+async fn read(pages: &impl Pages) -> Result<(Node, Hint), Error> {
+    let primary_mac: Mac = parsed(pages, "mac").await?;
     let own = format!("network/interfaces/macs/{primary_mac}");
     let mut subnet_cidrs = BTreeMap::new();
     let mut listed = Hint::default();
-    for mac in lines(client, "network/interfaces/macs/").await? {
+    for mac in lines(pages, "network/interfaces/macs/").await? {
         let mac: Mac = match mac.trim_end_matches('/').parse() {
             Ok(mac) => mac,
             Err(_) => continue,
         };
         let path = format!("network/interfaces/macs/{mac}");
         // An ENI may vanish between the list and the look: it is left out, and read again next time.
-        let subnet = parsed::<SubnetId>(client, &format!("{path}/subnet-id")).await;
-        let cidr = parsed::<Ipv4Net>(client, &format!("{path}/subnet-ipv4-cidr-block")).await;
+        let subnet = parsed::<SubnetId>(pages, &format!("{path}/subnet-id")).await;
+        let cidr = parsed::<Ipv4Net>(pages, &format!("{path}/subnet-ipv4-cidr-block")).await;
         if let (Ok(subnet), Ok(cidr)) = (subnet, cidr) {
             subnet_cidrs.insert(subnet, cidr);
         }
-        match blocks(client, &path).await {
+        match blocks(pages, &path).await {
             Ok(blocks) => drop(listed.enis.insert(mac, blocks)),
             Err(_) => drop(listed.unread.insert(mac)),
         }
     }
     let node = Node {
-        instance: parsed(client, "instance-id").await?,
-        instance_type: get(client, "instance-type").await?,
-        region: get(client, "placement/region").await?,
+        instance: parsed(pages, "instance-id").await?,
+        instance_type: get(pages, "instance-type").await?,
+        region: get(pages, "placement/region").await?,
         primary_mac,
-        primary_ip: parsed(client, "local-ipv4").await?,
-        vpc: parsed(client, &format!("{own}/vpc-id")).await?,
-        zone: get(client, "placement/availability-zone").await?,
-        subnet: parsed(client, &format!("{own}/subnet-id")).await?,
-        groups: all_parsed::<SecurityGroupId>(client, &format!("{own}/security-group-ids")).await?,
-        vpc_cidrs: all_parsed(client, &format!("{own}/vpc-ipv4-cidr-blocks")).await?,
+        primary_ip: parsed(pages, "local-ipv4").await?,
+        vpc: parsed(pages, &format!("{own}/vpc-id")).await?,
+        zone: get(pages, "placement/availability-zone").await?,
+        subnet: parsed(pages, &format!("{own}/subnet-id")).await?,
+        groups: all_parsed::<SecurityGroupId>(pages, &format!("{own}/security-group-ids")).await?,
+        vpc_cidrs: all_parsed(pages, &format!("{own}/vpc-ipv4-cidr-blocks")).await?,
         subnet_cidrs,
     };
     Ok((node, listed))
 }
 
 /// What pods could have of an ENI. A key is absent where the ENI has nothing of the kind.
-async fn blocks(client: &Client, path: &str) -> Result<BTreeSet<Block>, Error> {
-    let keys = lines(client, &format!("{path}/")).await?;
+async fn blocks(pages: &impl Pages, path: &str) -> Result<BTreeSet<Block>, Error> {
+    let keys = lines(pages, &format!("{path}/")).await?;
     let mut blocks = BTreeSet::new();
     if keys.iter().any(|key| key == "local-ipv4s") {
         // The first is the ENI's own.
-        let addresses = lines(client, &format!("{path}/local-ipv4s")).await?;
+        let addresses = lines(pages, &format!("{path}/local-ipv4s")).await?;
         for address in addresses.into_iter().skip(1) {
             blocks.insert(Block::Secondary(parse(path, address)?));
         }
     }
     if keys.iter().any(|key| key.trim_end_matches('/') == "ipv4-prefix") {
-        for prefix in lines(client, &format!("{path}/ipv4-prefix")).await? {
+        for prefix in lines(pages, &format!("{path}/ipv4-prefix")).await? {
             blocks.insert(Block::Prefix(parse(path, prefix)?));
         }
     }
@@ -120,19 +163,13 @@ fn parse<T: std::str::FromStr>(path: &str, value: String) -> Result<T, Error> {
     })
 }
 
-async fn get(client: &Client, key: &str) -> Result<String, Error> {
-    let path = format!("/latest/meta-data/{key}");
-    match client.get(path.clone()).await {
-        Ok(text) => Ok(text.as_ref().trim().to_owned()),
-        Err(source) => Err(Error::Read {
-            path,
-            source: Box::new(source),
-        }),
-    }
+async fn get(pages: &impl Pages, key: &str) -> Result<String, Error> {
+    let text = pages.page(format!("/latest/meta-data/{key}")).await?;
+    Ok(text.trim().to_owned())
 }
 
-async fn lines(client: &Client, key: &str) -> Result<Vec<String>, Error> {
-    let text = get(client, key).await?;
+async fn lines(pages: &impl Pages, key: &str) -> Result<Vec<String>, Error> {
+    let text = get(pages, key).await?;
     Ok(text
         .lines()
         .map(str::trim)
@@ -141,11 +178,11 @@ async fn lines(client: &Client, key: &str) -> Result<Vec<String>, Error> {
         .collect())
 }
 
-async fn parsed<T: std::str::FromStr>(client: &Client, key: &str) -> Result<T, Error> {
-    parse(key, get(client, key).await?)
+async fn parsed<T: std::str::FromStr>(pages: &impl Pages, key: &str) -> Result<T, Error> {
+    parse(key, get(pages, key).await?)
 }
 
-async fn all_parsed<T: std::str::FromStr + Ord>(client: &Client, key: &str) -> Result<BTreeSet<T>, Error> {
-    let values = lines(client, key).await?.into_iter();
+async fn all_parsed<T: std::str::FromStr + Ord>(pages: &impl Pages, key: &str) -> Result<BTreeSet<T>, Error> {
+    let values = lines(pages, key).await?.into_iter();
     values.map(|value| parse(key, value)).collect()
 }

@@ -8,7 +8,7 @@ pub mod config;
 pub mod daemon;
 mod execute;
 pub mod explain;
-mod imds;
+pub mod imds;
 mod kernel;
 mod server;
 mod store;

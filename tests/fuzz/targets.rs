@@ -5,16 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use ec2::Ec2;
 use ipamd::config::Config;
+use ipamd_core::action::NewEni;
+use ipamd_core::address::{AddressCount, Ask};
 use ipamd_core::checkpoint::{self, Allocation};
 use ipamd_core::explain::Dump;
-use ipamd_core::id::{AttachmentKey, Pod};
+use ipamd_core::id::{AttachmentKey, EniAttachmentId, EniId, InstanceId, IntentId, Pod, VpcId};
 use ipamd_core::ledger::Ledger;
 use ipamd_core::ledger::journal::{self, Present};
 use ipamd_core::moment::{Moment, Stamp};
 use ipamd_core::net::pod::{PodWiring, device_suffix};
 use ipamd_core::net::{NetState, SeenLink};
 use ipamd_core::policy::Policy;
+use ipamd_core::snapshot::Scope;
 use prost::Message;
 use proto::{peer, v1};
 use vpc_sim::scenario::Scenario;
@@ -34,6 +38,8 @@ pub const ALL: &[Target] = &[
     ("configuration", configuration),
     ("dump", dump),
     ("checkpoint", checkpoint),
+    ("metadata", metadata),
+    ("ec2_answers", ec2_answers),
 ];
 
 fn environment(verb: &str, arguments: &str) -> BTreeMap<String, String> {
@@ -238,6 +244,77 @@ pub fn checkpoint(data: &[u8]) {
     assert_eq!((again.claims.len(), again.faults.len()), (ours.len(), 0));
     let twice = ledger.take_over(&again.claims, &seen, &policy, present.at);
     assert_eq!((twice.adopted, twice.ended), (0, 0));
+}
+
+/// Instance metadata.
+pub fn metadata(data: &[u8]) {
+    let pages = pages(&String::from_utf8_lossy(data));
+    if let Ok(node) = runtime().block_on(ipamd::imds::understand(&pages)) {
+        let mut ledger = Ledger::default();
+        ledger.handle_node(node);
+        ledger.wanted(&Policy::default()).expect("the node is known");
+    }
+}
+
+/// Pages by their paths: a line that begins with a slash is a path, and what follows is its page.
+pub fn pages(text: &str) -> BTreeMap<String, String> {
+    let mut pages: BTreeMap<String, String> = BTreeMap::new();
+    let mut path = String::new();
+    for line in text.lines() {
+        if line.starts_with('/') {
+            line.clone_into(&mut path);
+            continue;
+        }
+        let page = pages.entry(path.clone()).or_default();
+        page.push_str(line);
+        page.push('\n');
+    }
+    pages
+}
+
+/// What EC2 answers. The first byte chooses the call, and by its highest bit whether the answer is a success.
+pub fn ec2_answers(data: &[u8]) {
+    let Some((kind, body)) = data.split_first() else {
+        return;
+    };
+    let instance: InstanceId = "i-0123456789abcdef0".parse().expect("an id");
+    let eni: EniId = "eni-0123456789abcdef0".parse().expect("an id");
+    let attachment: EniAttachmentId = "eni-attach-0123456789abcdef0".parse().expect("an id");
+    let vpc: VpcId = "vpc-0123456789abcdef0".parse().expect("an id");
+    let ask = Ask::Addresses(AddressCount(2));
+    let ec2 = Ec2::replay(instance.clone(), kind & 0x80 == 0, body);
+    runtime().block_on(async {
+        match kind % 8 {
+            0 => drop(ec2.read_all(Scope::Everything, present().at.moment).await),
+            1 => drop(ec2.read_subnets(&vpc, "us-east-1a").await),
+            2 => drop(ec2.read_unattached(&vpc, None, None).await),
+            3 => drop(ec2.assign(&eni, ask).await),
+            4 => drop(ec2.attach(&eni, 1).await),
+            5 => drop(ec2.create_eni(&new_eni(instance, ask)).await),
+            6 => drop(ec2.detach(&eni, &attachment).await),
+            _ => drop(ec2.read(&eni).await),
+        }
+    });
+}
+
+fn new_eni(instance: InstanceId, ask: Ask) -> NewEni {
+    NewEni {
+        intent: IntentId(1),
+        instance,
+        subnet: "subnet-0123456789abcdef0".parse().expect("an id"),
+        groups: BTreeSet::new(),
+        ask,
+        wall: present().at.wall,
+        tags: BTreeMap::new(),
+    }
+}
+
+/// A runtime for calls that wait for nothing.
+pub fn runtime() -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    runtime.expect("a runtime")
 }
 
 fn present() -> Present {

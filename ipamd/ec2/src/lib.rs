@@ -6,13 +6,15 @@
 
 mod convert;
 pub mod fault;
+#[cfg(feature = "replay")]
+mod replay;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     Filter, NetworkInterface, NetworkInterfaceAttachmentChanges, ResourceType, Tag, TagSpecification,
@@ -26,6 +28,11 @@ use ipamd_core::tag;
 
 use convert::{number, see, see_subnet, see_unattached};
 use fault::classify;
+
+/// The SDK's defaults, fixed: an update of the SDK does not change them.
+fn behavior() -> BehaviorVersion {
+    BehaviorVersion::v2026_01_12()
+}
 
 /// EC2, as one instance uses it.
 #[derive(Clone, Debug)]
@@ -52,15 +59,19 @@ impl Ec2 {
             .operation_timeout(connection.timeout)
             .operation_attempt_timeout(connection.timeout)
             .build();
-        let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        let config = aws_config::defaults(behavior())
             .region(Region::new(connection.region))
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
             .load()
             .await;
+        Self::over(&config, connection.instance)
+    }
+
+    fn over(config: &SdkConfig, instance: InstanceId) -> Self {
         Self {
-            client: Client::new(&config),
-            instance: connection.instance,
+            client: Client::new(config),
+            instance,
         }
     }
 
