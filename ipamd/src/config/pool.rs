@@ -141,6 +141,14 @@ pub(super) fn unserved(values: &mut Values<'_>) {
             "does not count in this version: it does not know yet whether its node is cordoned",
         );
     }
+    // The peer's default is true. What somebody else attached is somebody else's: invariant 6.
+    if values.boolean("MANAGE_UNTAGGED_ENI", false) {
+        values.warn(
+            "MANAGE_UNTAGGED_ENI",
+            "is not served: an ENI without this node's tag is left alone; to hand one over, tag it \
+             node.k8s.amazonaws.com/instance_id with the instance's id",
+        );
+    }
     if values
         .raw("AWS_VPC_K8S_CNI_CONNMARK")
         .is_some_and(|mark| !["", "0x80", "128"].contains(&mark))

@@ -10,6 +10,10 @@ use crate::site::Site;
 use crate::{Effort, Programs};
 
 const IDLE_MIB: f64 = 15.0;
+const LARGE_MIB: f64 = 64.0;
+
+/// Long enough to look at a process.
+const IDLE_MILLIS: u64 = 1000;
 const IDLE_MILLI_CPU: f64 = 1.0;
 const ALLOCATE_P99_MS: f64 = 1.0;
 const PER_SECOND: u32 = 1000;
@@ -83,6 +87,35 @@ pub(crate) async fn allocate(site: &mut Site, effort: Effort) -> Result<Vec<Row>
     Ok(vec![
         Row::time("allocation in the daemon at 1,000/s, durable, p50", times.p50),
         Row::time("allocation in the daemon at 1,000/s, durable, p99", times.p99).at_most(ALLOCATE_P99_MS),
+    ])
+}
+
+/// Addresses at the same pace from a ledger of twelve thousand, and the memory that it takes.
+pub(crate) async fn large(site: &mut Site, programs: &Programs, effort: Effort) -> Result<Vec<Row>> {
+    site.start_large(programs).await?;
+    let pool = site.large_pool();
+    let (per_second, millis) = (PER_SECOND, effort.ask);
+    let order = Order::Allocate { per_second, millis };
+    let times: Times = site.large.agent.ask(&order).await?;
+    let millis = effort.watch.min(IDLE_MILLIS);
+    let idle: Idle = site.large.agent.ask(&Order::Idle { millis }).await?;
+    site.machine("large")?.kill_ipamd().await?;
+    Ok(vec![
+        Row::time(
+            format!("allocation from {pool} addresses at 1,000/s, durable, p50"),
+            times.p50,
+        ),
+        Row::time(
+            format!("allocation from {pool} addresses at 1,000/s, durable, p99"),
+            times.p99,
+        )
+        .at_most(ALLOCATE_P99_MS),
+        Row::new(
+            format!("daemon with {pool} addresses, resident"),
+            Unit::Mebibytes,
+            idle.resident_mib,
+        )
+        .at_most(LARGE_MIB),
     ])
 }
 

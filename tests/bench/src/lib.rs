@@ -125,6 +125,7 @@ async fn measure(world: &World, programs: &Programs, effort: Effort) -> Result<R
         packets.extend(forward::with(&mut site, level, effort).await?);
         if level == many {
             rows.extend(daemon::allocate(&mut site, effort).await?);
+            rows.extend(daemon::large(&mut site, programs, effort).await?);
             rows.extend(daemon::restart(&mut site, programs, effort).await?);
         }
         if [many, full].contains(&level) {

@@ -21,6 +21,9 @@ const PORT: u16 = 9;
 /// The pool of the full node: 700 pods and 250 more at once, with room to spare.
 const POOL: usize = 1000;
 
+/// The addresses of the large node's ledger: 750 prefixes.
+const LARGE_POOL: usize = 12_000;
+
 /// Every ENI costs the simulator some moments.
 const WARM_LIMIT: Duration = Duration::from_secs(120);
 
@@ -46,13 +49,17 @@ pub(crate) struct Site {
     pub(crate) peer: Place,
     /// Where packets go to and come from.
     pub(crate) far: Place,
+    /// The node with thousands of addresses, whose daemon runs while it is measured.
+    pub(crate) large: Place,
+    large_pool: usize,
 }
 
 impl Site {
     /// Boots everything; the full node's pool is warm then.
     pub(crate) async fn start(world: &World, programs: &Programs, effort: Effort) -> Result<Self> {
         let pool = if effort.quick { 30 } else { POOL };
-        let vpc = Vpc::start(world, &Scenario::parse(&scenario(pool))?).await?;
+        let large_pool = if effort.quick { 32 } else { LARGE_POOL };
+        let vpc = Vpc::start(world, &Scenario::parse(&scenario(pool, large_pool))?).await?;
         let conf = Plugin::of(&programs.binaries.shim, &programs.conflist)?
             .conf()
             .clone();
@@ -61,7 +68,7 @@ impl Site {
             conf,
             empty: programs.empty.clone(),
         };
-        for machine in vpc.machines().values() {
+        for (_, machine) in vpc.machines().iter().filter(|(name, _)| *name != LARGE) {
             machine.start_ipamd(&programs.binaries.ipamd, &[]).await?;
         }
         let place = |name| -> Result<Place> {
@@ -74,15 +81,30 @@ impl Site {
             })
         };
         let (full, single, peer, far) = (place("full")?, place("single")?, place("peer")?, place("far")?);
+        let large = place(LARGE)?;
         let site = Self {
             vpc,
             full,
             single,
             peer,
             far,
+            large,
+            large_pool,
         };
-        site.warm(pool).await?;
+        site.warm("full", pool).await?;
         Ok(site)
+    }
+
+    /// Starts the large node's daemon, and waits until it holds everything.
+    pub(crate) async fn start_large(&self, programs: &Programs) -> Result<()> {
+        let machine = self.machine(LARGE)?;
+        machine.start_ipamd(&programs.binaries.ipamd, &[]).await?;
+        self.warm(LARGE, self.large_pool).await
+    }
+
+    /// How many addresses the large node holds.
+    pub(crate) fn large_pool(&self) -> usize {
+        self.large_pool
     }
 
     pub(crate) fn machine(&self, name: &str) -> Result<&Machine> {
@@ -92,16 +114,17 @@ impl Site {
             .with_context(|| format!("node {name}"))
     }
 
-    /// Waits until the full node's pool holds what it should.
-    async fn warm(&self, pool: usize) -> Result<()> {
-        let instance = self.machine("full")?.instance();
+    /// Waits until a node's pool holds what it should.
+    async fn warm(&self, node: &str, pool: usize) -> Result<()> {
+        let instance = self.machine(node)?.instance();
         let mut views = self.vpc.cloud().kernel_view();
         let full = async {
             loop {
                 let held: usize = {
                     let view = views.borrow_and_update();
                     let mine = view.enis.values().filter(|eni| eni.instance == *instance);
-                    mine.map(|eni| eni.addresses.len().saturating_sub(1)).sum()
+                    mine.map(|eni| eni.addresses.len().saturating_sub(1) + PREFIX * eni.prefixes.len())
+                        .sum()
                 };
                 if held >= pool || views.changed().await.is_err() {
                     return held;
@@ -170,19 +193,35 @@ fn is_on_primary(vpc: &Vpc, address: Ipv4Addr) -> bool {
     enis.any(|eni| eni.device_index == 0 && eni.addresses.contains(&address))
 }
 
+/// Addresses of a prefix, a /28.
+const PREFIX: usize = 16;
+
+const LARGE: &str = "large";
+
 /// m8a.48xlarge: 24 ENIs of 64 addresses. EC2 takes no time, so that only ours is seen.
-fn scenario(pool: usize) -> String {
+fn scenario(pool: usize, large_pool: usize) -> String {
+    let prefixes = large_pool / PREFIX;
     format!(
         "
 ec2: instant
 subnets:
   - {{name: a, cidr: 10.0.0.0/19, zone: us-east-1a}}
   - {{name: b, cidr: 10.0.32.0/19, zone: us-east-1b}}
+  - {{name: c, cidr: 10.0.64.0/18, zone: us-east-1a}}
 nodes:
   - {{name: full, type: m8a.48xlarge, subnet: a, env: {{WARM_IP_TARGET: '{pool}', BERTH_MAX_PODS: '{pool}'}}}}
   - {{name: single, type: m5.24xlarge, subnet: a}}
   - {{name: peer, type: m5.24xlarge, subnet: a}}
   - {{name: far, type: m5.24xlarge, subnet: b}}
+  - name: {LARGE}
+    type: m8a.48xlarge
+    subnet: c
+    env:
+      ENABLE_PREFIX_DELEGATION: 'true'
+      WARM_IP_TARGET: '0'
+      WARM_PREFIX_TARGET: '{prefixes}'
+      BERTH_MAX_PODS: '{large_pool}'
+      ENABLE_SUBNET_DISCOVERY: 'false'
 env: {{WARM_IP_TARGET: '5', IP_COOLDOWN_PERIOD: '0', BERTH_EC2_START_SPREAD_SECONDS: '0', AWS_VPC_K8S_CNI_LOGLEVEL: warn}}
 "
     )

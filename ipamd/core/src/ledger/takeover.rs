@@ -15,9 +15,13 @@ use super::{Lease, Ledger};
 use crate::checkpoint::{Claim, Digest};
 use crate::id::{AttachmentKey, IfName, Malformed, Pod};
 use crate::moment::{Moment, Stamp};
-use crate::net::pod::{PodWiring, WiringFacts, device_suffix, host_mac, peer, wiring};
-use crate::net::{NetState, SeenLink, TableId, Via};
+use crate::net::NetState;
+use crate::net::pod::{PodWiring, device_suffix};
 use crate::policy::Policy;
+
+mod devices;
+
+use devices::{Devices, adopted, unexplained};
 
 /// The network of leases whose attachment nobody knows; no runtime has one of this name.
 const UNEXPLAINED: &str = "berth-unexplained";
@@ -51,45 +55,6 @@ enum NotAdopted {
     Held { address: Ipv4Addr, holder: String },
     #[error(transparent)]
     Name(#[from] Malformed),
-}
-
-/// What the host's network tells of pods.
-struct Devices<'a> {
-    seen: &'a NetState,
-}
-
-impl<'a> Devices<'a> {
-    /// The device of a pod, as the peer recognises it: by the end of its name. A pod without a name has none.
-    fn of_pod(&self, pod: &Pod) -> Option<&'a SeenLink> {
-        let suffix = device_suffix(pod)?;
-        let mut links = self.seen.links.values();
-        links.find(|link| link.name.as_str().ends_with(&suffix))
-    }
-
-    /// Each address that a route leads to a device of ours or the peer's for.
-    fn routed(&self, prefix: &str) -> BTreeMap<Ipv4Addr, &'a SeenLink> {
-        let routes = self.seen.routes.iter().filter(|route| {
-            let of_pods = route.table == TableId::PODS || route.table == TableId::MAIN;
-            of_pods && route.to.prefix_len() == 32
-        });
-        let links = routes.filter_map(|route| match route.via {
-            Via::Link { index, .. } => Some((route.to.addr(), self.seen.links.get(&index)?)),
-            Via::Gateway { .. } | Via::Blackhole => None,
-        });
-        links
-            .filter(|(_, link)| link.name.as_str().starts_with(prefix))
-            .collect()
-    }
-
-    /// The table that the peer sends a pod's packets to.
-    fn table_of(&self, address: Ipv4Addr) -> TableId {
-        let rule = self
-            .seen
-            .rules
-            .iter()
-            .find(|rule| peer::is_from_pod(rule, address));
-        rule.map_or(TableId::MAIN, |rule| rule.table)
-    }
 }
 
 impl Ledger {
@@ -312,69 +277,12 @@ impl Ledger {
     }
 }
 
-/// How a claimed pod is wired: by its host end's MAC, ours or as the peer does.
-fn adopted(claim: &Claim, devices: &Devices<'_>, policy: &Policy) -> Result<PodWiring, Malformed> {
-    let facts = WiringFacts {
-        veth_prefix: &policy.devices.veth_prefix,
-        mtu_bytes: policy.devices.pod_mtu_bytes,
-        node_address: None,
-    };
-    let Claim {
-        key, pod, address, ..
-    } = claim;
-    let Some(link) = devices.of_pod(pod) else {
-        return peer::wiring_on(devices.table_of(*address), key, pod, *address, facts);
-    };
-    found(key, pod, *address, link, devices, facts)
-}
-
-/// A lease for an address that only the kernel tells of.
-fn unexplained(
-    address: Ipv4Addr,
-    link: &SeenLink,
-    devices: &Devices<'_>,
-    policy: &Policy,
-) -> Result<(AttachmentKey, PodWiring), Malformed> {
-    let key = AttachmentKey {
-        container: link.name.as_str().parse()?,
-        interface: "unknown".parse()?,
-        network: UNEXPLAINED.parse()?,
-    };
-    let facts = WiringFacts {
-        veth_prefix: &policy.devices.veth_prefix,
-        mtu_bytes: link.mtu_bytes,
-        node_address: None,
-    };
-    let wiring = found(&key, &Pod::unknown(), address, link, devices, facts)?;
-    Ok((key, wiring))
-}
-
-fn found(
-    key: &AttachmentKey,
-    pod: &Pod,
-    address: Ipv4Addr,
-    link: &SeenLink,
-    devices: &Devices<'_>,
-    facts: WiringFacts<'_>,
-) -> Result<PodWiring, Malformed> {
-    let made_here = link.mac == Some(host_mac(key));
-    let wired = if made_here {
-        wiring(key, pod, address, facts)?
-    } else {
-        peer::wiring_on(devices.table_of(address), key, pod, address, facts)?
-    };
-    Ok(PodWiring {
-        host_name: link.name.clone(),
-        host_mac: link.mac.unwrap_or(wired.host_mac),
-        ..wired
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::address::Mac;
-    use crate::net::Route;
+    use crate::net::pod::{host_mac, peer};
+    use crate::net::{Route, SeenLink, TableId, Via};
 
     const NOW: Stamp = Stamp {
         moment: Moment(Duration::from_secs(1000)),
