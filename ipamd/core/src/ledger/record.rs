@@ -26,7 +26,8 @@ pub struct EniRecord {
     pub mark: Option<EniMark>,
     /// It is being given back: nothing of it is handed out, and it goes as soon as EC2 lets it.
     pub removing: bool,
-    /// Its subnet's tags keep pods away: nothing more of it is given out.
+    /// Its subnet's tags keep pods away, or it is on another network card than those that this version uses: nothing more
+    /// of it is given out, and it goes after its last pod.
     #[serde(default)]
     pub excluded: bool,
     /// EC2 does not show it any more, but pods have addresses of it: it goes with the last of them.
@@ -73,6 +74,12 @@ impl EniRecord {
             device_index: attachment.device_index,
             network_card: attachment.network_card,
         })
+    }
+
+    /// Whether it is on a network card that this version does not use: the peer may have left it there. Every type's
+    /// default card is the first (DescribeInstanceTypes, DefaultNetworkCardIndex).
+    pub(super) fn is_on_another_card(&self) -> bool {
+        self.place().is_some_and(|place| place.network_card != 0)
     }
 
     /// The addresses that it brings, served or not.
@@ -163,7 +170,7 @@ impl Ledger {
             (_, Owner::Ours(_)) => self.next_mark(),
             (_, Owner::Primary | Owner::Foreign) => None,
         };
-        let record = EniRecord {
+        let mut record = EniRecord {
             mark,
             removing: known.as_ref().is_some_and(|known| known.removing),
             excluded: known.as_ref().is_some_and(|known| known.excluded),
@@ -181,6 +188,7 @@ impl Ledger {
             created: created.or(known.as_ref().and_then(|known| known.created)),
             seen,
         };
+        record.excluded |= record.is_on_another_card();
         if known.as_ref() != Some(&record) {
             self.unwritten.push(Entry::Eni {
                 record: record.clone(),

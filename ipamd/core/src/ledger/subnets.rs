@@ -208,7 +208,7 @@ impl Ledger {
         for id in ids {
             self.change(&id, |record| {
                 let verdict = excluded.get(&record.seen.subnet);
-                record.excluded = verdict.copied().unwrap_or(record.excluded);
+                record.excluded = verdict.copied().unwrap_or(record.excluded) || record.is_on_another_card();
             });
         }
     }

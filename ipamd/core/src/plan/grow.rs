@@ -173,13 +173,13 @@ fn create(planner: &mut Planner<'_>, demand: &Demand, mut missing: AddressCount)
     }
 }
 
-/// ENIs on the default card that are or will be this node's, the primary included.
+/// ENIs on the default card that are or will be this node's and serve pods, the primary included.
 fn enis_of_ours(situation: &Situation<'_>) -> u32 {
     let ours = situation
         .ledger
         .enis()
         .values()
-        .filter(|record| record.seen.owner != Owner::Foreign && !record.vanished);
+        .filter(|record| record.seen.owner != Owner::Foreign && !record.vanished && !record.excluded);
     u32::try_from(ours.count() + situation.ledger.intents().len()).unwrap_or(u32::MAX)
 }
 

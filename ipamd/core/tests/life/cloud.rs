@@ -161,6 +161,7 @@ impl Cloud {
             .enis
             .values()
             .filter_map(|eni| eni.attachment.as_ref())
+            .filter(|attachment| attachment.network_card == 0)
             .collect();
         if attached.len() >= self.most_enis {
             return Err(Fault::Limit {

@@ -19,7 +19,7 @@ use ipamd_core::id::{AttachmentKey, EniId, InstanceId, Pod};
 use ipamd_core::instance::{Limits, Table};
 use ipamd_core::ledger::journal::{Entry, Present, decode, encode};
 use ipamd_core::ledger::outcome::Happening;
-use ipamd_core::ledger::{AddRequest, Added, Ledger};
+use ipamd_core::ledger::{AddRequest, Added, EniRecord, Ledger};
 use ipamd_core::moment::{Moment, Stamp};
 use ipamd_core::plan::{Situation, plan};
 use ipamd_core::policy::{AddressTarget, Policy, WarmTarget, WarmTargets};
@@ -303,8 +303,10 @@ impl Life {
     /// What the plan adds to what is on record fits the instance type.
     fn check_limits(&self, actions: &[Action]) {
         let new = |action: &&Action| matches!(action, Action::CreateEni(new) if !self.ledger.intents().contains_key(&new.intent));
-        let enis =
-            self.ledger.enis().len() + self.ledger.intents().len() + actions.iter().filter(new).count();
+        // One on another card is excluded.
+        let takes_a_place = |record: &&EniRecord| !record.excluded;
+        let there = self.ledger.enis().values().filter(takes_a_place).count();
+        let enis = there + self.ledger.intents().len() + actions.iter().filter(new).count();
         assert!(enis <= self.limits.enis() as usize, "invariant 5: {enis} ENIs");
         for action in actions {
             if let Action::Assign { eni, ask } = action {

@@ -1,17 +1,19 @@
 //! Single days of that life, each with its lesson.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipamd_core::action::{Action, Effect, Fault};
-use ipamd_core::address::{AddressCount, Ask, Block};
-use ipamd_core::id::{AttachmentKey, EniId, InstanceId};
+use ipamd_core::address::{AddressCount, Ask, Block, Mac};
+use ipamd_core::checkpoint::Claim;
+use ipamd_core::id::{AttachmentKey, EniId, InstanceId, Pod};
 use ipamd_core::ledger::journal::{Present, decode, encode};
 use ipamd_core::ledger::{Added, Ledger};
+use ipamd_core::net::NetState;
 use ipamd_core::policy::{AddressTarget, WarmTarget};
 
-use ipamd_core::snapshot::{Scope, SeenAttachment};
+use ipamd_core::snapshot::{Owner, Scope, SeenAttachment, SeenEni};
 
 use crate::{BOOT, COOLDOWN, Call, Life, Step, instance, node, request};
 
@@ -41,6 +43,58 @@ fn steady_states_are_the_peers() {
             "{warm:?}: as before, after {pods} pods went"
         );
     }
+}
+
+/// What the peer left on a second network card takes no place on the first, serves the pods that it has, and goes after
+/// the last of them.
+#[test]
+fn an_eni_on_another_card_drains() {
+    let mut life = Life::new(warm(1, 0));
+    let primary = life.cloud.enis.values().next().unwrap().clone();
+    let address = Ipv4Addr::new(10, 0, 9, 2);
+    let other = SeenEni {
+        id: "eni-00ffffff".parse().unwrap(),
+        mac: Mac([2, 0, 0, 1, 0, 1]),
+        primary_ip: Ipv4Addr::new(10, 0, 9, 1),
+        blocks: BTreeSet::from([Block::Secondary(address)]),
+        attachment: Some(SeenAttachment {
+            id: "eni-attach-00ffffff".parse().unwrap(),
+            device_index: 1,
+            network_card: 1,
+            delete_on_termination: true,
+            ..primary.attachment.clone().unwrap()
+        }),
+        owner: Owner::Ours(None),
+        ..primary
+    };
+    life.cloud.enis.insert(other.id.clone(), other.clone());
+    let claim = Claim {
+        key: request(99).key,
+        pod: Pod::unknown(),
+        address,
+        since: Duration::ZERO,
+    };
+    let (policy, at) = (life.policy.clone(), life.stamp());
+    life.ledger.take_over(&[claim], &NetState::default(), &policy, at);
+    // A t3.small has three places for ENIs of three addresses, and runs nine pods.
+    life.now = life.now.after(COOLDOWN);
+    (0..8).for_each(|pod| life.step(Step::Add(pod)));
+    (0..200).for_each(|_| {
+        life.step(Step::Plan(Call::Works));
+        life.step(Step::Wait(1));
+    });
+    assert_eq!(life.in_use().len(), 8);
+    assert_eq!(
+        life.totals(),
+        (4, 9),
+        "three ENIs with eight addresses, and what was there"
+    );
+    life.ledger.release(&request(99).key, &policy, life.stamp());
+    life.settle();
+    assert!(
+        !life.cloud.enis.contains_key(&other.id),
+        "it went after its last pod"
+    );
 }
 
 #[test]
