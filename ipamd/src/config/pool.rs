@@ -41,7 +41,7 @@ pub(super) fn warm(values: &mut Values<'_>, kind: BlockKind) -> WarmTargets {
         (true, _) => "does not count beside WARM_IP_TARGET or MINIMUM_IP_TARGET",
         (false, BlockKind::Secondary) => "counts only with ENABLE_PREFIX_DELEGATION=true",
         (false, BlockKind::Prefix) => {
-            "does not count with ENABLE_PREFIX_DELEGATION=true; WARM_PREFIX_TARGET does"
+            "does not count with ENABLE_PREFIX_DELEGATION=true on a type that can have prefixes; WARM_PREFIX_TARGET does"
         }
     };
     // The peer's manifest sets both to 1; a default that does not count is not worth a word.
