@@ -94,6 +94,9 @@ pub(crate) async fn allocate(site: &mut Site, effort: Effort) -> Result<Vec<Row>
 pub(crate) async fn large(site: &mut Site, programs: &Programs, effort: Effort) -> Result<Vec<Row>> {
     site.start_large(programs).await?;
     let pool = site.large_pool();
+    // What came of filling it is over by then.
+    let millis = effort.watch.min(IDLE_MILLIS);
+    let _settled: Idle = site.large.agent.ask(&Order::Idle { millis }).await?;
     let (per_second, millis) = (PER_SECOND, effort.ask);
     let order = Order::Allocate { per_second, millis };
     let times: Times = site.large.agent.ask(&order).await?;

@@ -221,6 +221,7 @@ nodes:
       WARM_IP_TARGET: '0'
       WARM_PREFIX_TARGET: '{prefixes}'
       BERTH_MAX_PODS: '{large_pool}'
+      IP_COOLDOWN_PERIOD: '2'
       ENABLE_SUBNET_DISCOVERY: 'false'
 env: {{WARM_IP_TARGET: '5', IP_COOLDOWN_PERIOD: '0', BERTH_EC2_START_SPREAD_SECONDS: '0', AWS_VPC_K8S_CNI_LOGLEVEL: warn}}
 "
