@@ -12,6 +12,7 @@
 use std::path::Path;
 
 use ec2::Ec2;
+use ipamd_core::explain::Dump;
 use ipamd_core::moment::Moment;
 use ipamd_core::snapshot::Scope;
 
@@ -65,6 +66,15 @@ fn answers_of_the_corpus_are_understood() {
         .block_on(ipamd::imds::understand(&targets::pages(&pages)))
         .unwrap();
     assert_eq!(node.instance_type, "m5.large");
+}
+
+/// A dump of an earlier version of the same form is read still.
+#[test]
+fn the_dump_of_the_corpus_is_read() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
+    let saved = std::fs::read_to_string(corpus.join("dump/running")).unwrap();
+    let told = Dump::parse(&saved).unwrap().explain().to_string();
+    assert!(told.contains("addresses are in use"), "{told}");
 }
 
 /// The fuzzer knows every target, and no other.

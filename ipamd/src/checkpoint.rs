@@ -58,16 +58,6 @@ pub(crate) fn read(base: &Path) -> io::Result<Vec<Found>> {
     found.collect()
 }
 
-/// Keeps a copy of a file under a name that nobody reads.
-pub(crate) fn set_aside(found: &Found) -> io::Result<PathBuf> {
-    let aside = (0..)
-        .map(|number| found.path.with_extension(format!("set-aside{number}")))
-        .find(|path| !path.exists())
-        .unwrap_or_default();
-    std::fs::write(&aside, &found.content)?;
-    Ok(aside)
-}
-
 /// The path without its ending, from which the names of further cards' files come.
 fn stem(base: &Path) -> Option<&str> {
     let name = base.file_name()?.to_str()?;
@@ -194,7 +184,10 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+    use crate::store::set_aside;
 
     #[test]
     fn each_card_has_its_file_and_all_are_found_again() {
@@ -215,8 +208,10 @@ mod tests {
                 .iter()
                 .all(|found| sheets.digests().contains(&Digest::of(&found.content)))
         );
-        let aside = set_aside(found.first().unwrap()).unwrap();
-        assert_eq!(std::fs::read(aside).unwrap(), found.first().unwrap().content);
+        let first = found.first().unwrap();
+        let aside = set_aside(&first.path, "set-aside").unwrap();
+        assert_eq!(std::fs::read(&aside).unwrap(), first.content);
+        assert_eq!(aside.metadata().unwrap().permissions().mode() & 0o777, MODE);
         assert_eq!(read(&base).unwrap().len(), 2);
     }
 }

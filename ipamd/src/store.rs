@@ -78,7 +78,8 @@ impl Store {
         // A torn write is the beginning of one line; more than that is damage, and worth keeping.
         let damaged = tail.split(|byte| *byte == b'\n').count() > 1;
         if damaged {
-            set_aside(path)?;
+            let kept = set_aside(path, "corrupt").map_err(io("set a copy aside of", path))?;
+            tracing::error!(kept = %kept.display(), "journal is damaged; a copy was set aside");
         }
         let mut options = OpenOptions::new();
         let file = options
@@ -190,15 +191,14 @@ fn lock(path: &Path) -> Result<Flock<File>, Error> {
     })
 }
 
-fn set_aside(path: &Path) -> Result<(), Error> {
-    let aside = (0..)
-        .map(|n| path.with_extension(format!("corrupt{n}")))
-        .find(|path| !path.exists());
-    if let Some(aside) = aside {
-        std::fs::copy(path, &aside).map_err(io("set a copy aside of", path))?;
-        tracing::error!(kept = %aside.display(), "journal is damaged; a copy was set aside");
-    }
-    Ok(())
+/// Keeps a copy of a file, with the file's own mode, beside it: under the first ending of this word and a number that
+/// is free.
+pub(crate) fn set_aside(path: &Path, word: &str) -> Result<PathBuf, io::Error> {
+    let mut names = (0_u32..).map(|number| path.with_extension(format!("{word}{number}")));
+    let aside = names.find(|path| !path.exists());
+    let aside = aside.ok_or(io::ErrorKind::AlreadyExists)?;
+    std::fs::copy(path, &aside)?;
+    Ok(aside)
 }
 
 fn io(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {

@@ -188,8 +188,10 @@ pub fn decode(content: &[u8]) -> Result<Claims, Unreadable> {
 enum Fault {
     #[error(transparent)]
     Name(#[from] Malformed),
-    #[error("{0:?} is not an IPv4 address")]
+    #[error("{0:?} is not an IPv4 address; its pod keeps its network until it is restarted")]
     Address(String),
+    #[error("it has no IPv4 address but {0}, and IPv6 is not served by this version; restart its pod")]
+    Ipv6(String),
 }
 
 fn claim(allocation: &Allocation) -> Result<Claim, Fault> {
@@ -199,6 +201,9 @@ fn claim(allocation: &Allocation) -> Result<Claim, Fault> {
     } else {
         (allocation.network.as_str(), allocation.interface.as_str())
     };
+    if allocation.ipv4.is_empty() && !allocation.ipv6.is_empty() {
+        return Err(Fault::Ipv6(allocation.ipv6.clone()));
+    }
     let address = allocation.ipv4.parse();
     Ok(Claim {
         key: AttachmentKey {
@@ -262,7 +267,14 @@ mod tests {
                 "aws-cni/9b77aa01c2/eth0 / 10.20.3.52 1640995200",
             ]
         );
-        assert_eq!(faults.len(), 2, "{faults:?}");
+        let [ipv6, name] = &faults[..] else {
+            panic!("{faults:?}")
+        };
+        assert!(
+            ipv6.contains("2001:db8::1") && ipv6.contains("restart its pod"),
+            "{ipv6}"
+        );
+        assert!(name.contains("../x"), "{name}");
     }
 
     #[test]

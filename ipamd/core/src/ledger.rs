@@ -45,8 +45,9 @@ use subnets::Subnets;
 use takeover::Quiet;
 use waiting::{Ticket, Waiting, WaitingAdd};
 
-/// Who holds what on this node.
+/// Who holds what on this node. What a saved one lacks, because an older version wrote it, is as in a new ledger.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Ledger {
     node: Option<Node>,
     enis: BTreeMap<EniId, EniRecord>,

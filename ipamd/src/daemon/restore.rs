@@ -15,7 +15,7 @@ use crate::checkpoint::{Change, Found, Sheets};
 use crate::config::Config;
 use crate::kernel::Kernel;
 use crate::store::Opened;
-use crate::{checkpoint as files, daemon};
+use crate::{checkpoint as files, daemon, store};
 
 /// What the daemon begins with.
 pub(super) struct Beginning {
@@ -92,13 +92,13 @@ impl Foreign {
                 }
                 Err(error) => {
                     let error = daemon::chain(&error);
-                    match files::set_aside(file) {
+                    match store::set_aside(&file.path, "set-aside") {
                         Ok(aside) => {
                             let kept = aside.display();
-                            tracing::error!(%path, error, %kept, "the checkpoint file cannot be used; a copy was set aside");
+                            tracing::error!(%path, error, %kept, "the checkpoint file cannot be used: a copy was set aside, and pods keep the addresses that their devices have");
                         }
                         Err(aside) => {
-                            tracing::error!(%path, error, %aside, "the checkpoint file cannot be used, nor be set aside");
+                            tracing::error!(%path, error, %aside, "the checkpoint file cannot be used, nor be set aside; pods keep the addresses that their devices have");
                         }
                     }
                     foreign.unreadable = true;

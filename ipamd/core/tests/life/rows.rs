@@ -45,6 +45,23 @@ fn steady_states_are_the_peers() {
     }
 }
 
+/// Nobody knows what the daemon before released a moment ago.
+#[test]
+fn after_a_take_over_nothing_is_given_for_a_cool_down() {
+    let mut life = Life::new(WarmTarget::Enis(1));
+    life.settle();
+    let began = life.now;
+    let (policy, at) = (life.policy.clone(), life.stamp());
+    life.ledger.take_over(&[], &NetState::default(), &policy, at);
+    life.sync();
+    life.step(Step::Add(1));
+    life.step(Step::Kill);
+    life.step(Step::Wait(COOLDOWN.as_secs() - 1));
+    assert!(life.in_use().is_empty(), "{:?} after it", life.now.since(began));
+    life.step(Step::Wait(1));
+    assert_eq!(life.in_use().len(), 1);
+}
+
 /// What the peer left on a second network card takes no place on the first, serves the pods that it has, and goes after
 /// the last of them.
 #[test]

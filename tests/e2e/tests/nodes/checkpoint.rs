@@ -108,7 +108,7 @@ async fn all_is_well(site: &Site, pods: &[Pod]) -> Result<()> {
     site.del("n2", far).await
 }
 
-/// What the peer's daemon would have left: its file and its pods, and nothing of ours.
+/// What the peer's daemon would have left: its file and its pods. Of ours the journal and the routes are gone.
 async fn as_the_peer_leaves_it(site: &Site) -> Result<Vec<(PodName, OwnedFd, Ipv4Addr)>> {
     let mut backend = CniBackendClient::new(dial(site, "n1").await?);
     let node = site.machine("n1")?.node();
