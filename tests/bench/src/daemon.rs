@@ -76,21 +76,8 @@ pub(crate) async fn firewall(site: &mut Site, effort: Effort) -> Result<Vec<Row>
     Ok(rows)
 }
 
-/// Addresses at a steady pace, each recorded before it is answered.
-pub(crate) async fn allocate(site: &mut Site, effort: Effort) -> Result<Vec<Row>> {
-    let (per_second, millis) = (PER_SECOND, effort.ask);
-    let times: Times = site
-        .full
-        .agent
-        .ask(&Order::Allocate { per_second, millis })
-        .await?;
-    Ok(vec![
-        Row::time("allocation in the daemon at 1,000/s, durable, p50", times.p50),
-        Row::time("allocation in the daemon at 1,000/s, durable, p99", times.p99).at_most(ALLOCATE_P99_MS),
-    ])
-}
-
-/// Addresses at the same pace from a ledger of twelve thousand, and the memory that it takes.
+/// Addresses at a steady pace, each recorded before it is answered, from a ledger of twelve thousand, and the memory that
+/// it takes.
 pub(crate) async fn large(site: &mut Site, programs: &Programs, effort: Effort) -> Result<Vec<Row>> {
     site.start_large(programs).await?;
     let pool = site.large_pool();

@@ -1,5 +1,5 @@
 //! Packets a second through a node, as its pods grow in number: beside a node of one pod and beside one with the peer's
-//! rules. The three take turns of a moment each, because the machine's speed drifts.
+//! rules. The three take short turns, each round in another order, because the machine's speed drifts.
 
 use anyhow::Result;
 use on_node::order::Order;
@@ -28,10 +28,16 @@ pub(crate) async fn with(site: &mut Site, level: u32, effort: Effort) -> Result<
     for (way, name) in [(Way::Out, "from a pod"), (Way::In, "to a pod")] {
         let (mut full, mut one, mut peer) = (Vec::new(), Vec::new(), Vec::new());
         let (millis, rounds) = effort.flood;
-        for _ in 0..rounds {
-            full.push(rate(way, &mut site.full, &mut site.far, millis).await?);
-            one.push(rate(way, &mut site.single, &mut site.far, millis).await?);
-            peer.push(rate(way, &mut site.peer, &mut site.far, millis).await?);
+        for round in 0..rounds {
+            let mut turns = [
+                (&mut site.full, &mut full),
+                (&mut site.single, &mut one),
+                (&mut site.peer, &mut peer),
+            ];
+            turns.rotate_left(round as usize % 3);
+            for (near, rates) in turns {
+                rates.push(rate(way, near, &mut site.far, millis).await?);
+            }
         }
         let what = format!("forwarded {name}; {level} pods there");
         let flat = beside_one(what, &full, &one);
@@ -45,7 +51,7 @@ pub(crate) async fn with(site: &mut Site, level: u32, effort: Effort) -> Result<
     Ok(rows)
 }
 
-/// Rates beside those of a node of one pod that were measured right after or before them.
+/// Rates beside those of a node of one pod, by the ratios of each round.
 fn beside_one(what: String, rates: &[f64], one: &[f64]) -> Row {
     let ratios = rates.iter().zip(one).map(|(rate, one)| rate / one);
     let ratio = median(ratios.collect());

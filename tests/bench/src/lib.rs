@@ -63,7 +63,7 @@ impl Effort {
         rounds: 200,
         bursts: [110, 250],
         levels: [1, 110, 250, 700],
-        flood: (400, 9),
+        flood: (60, 60),
         watch: 32_000,
         ask: 10_000,
         quick: false,
@@ -124,7 +124,6 @@ async fn measure(world: &World, programs: &Programs, effort: Effort) -> Result<R
         site.fill(level).await?;
         packets.extend(forward::with(&mut site, level, effort).await?);
         if level == many {
-            rows.extend(daemon::allocate(&mut site, effort).await?);
             rows.extend(daemon::large(&mut site, programs, effort).await?);
             rows.extend(daemon::restart(&mut site, programs, effort).await?);
         }

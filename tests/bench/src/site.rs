@@ -18,14 +18,18 @@ use crate::{Effort, Programs};
 /// Where packets are sent; nobody answers.
 const PORT: u16 = 9;
 
-/// The pool of the full node: 700 pods and 250 more at once, with room to spare.
-const POOL: usize = 1000;
+/// The pool of the full node: 700 pods and 250 more at once, and as many that cool down after the measurement before.
+const POOL: usize = 1450;
 
 /// The addresses of the large node's ledger: 750 prefixes.
 const LARGE_POOL: usize = 12_000;
 
 /// Every ENI costs the simulator some moments.
 const WARM_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long an address of the full node rests, in seconds. Without a rest every DEL would have the kernel's connections
+/// read at once.
+const COOLDOWN_SECONDS: u64 = 2;
 
 /// How many pods may be needed until one is on the primary ENI.
 const TRIES: u32 = 4;
@@ -43,7 +47,7 @@ pub(crate) struct Site {
     pub(crate) vpc: Vpc,
     /// The node that fills up.
     pub(crate) full: Place,
-    /// The node with one pod.
+    /// The node with one pod, and with as many ENIs and addresses as the one that fills up.
     pub(crate) single: Place,
     /// The node with the peer's rules.
     pub(crate) peer: Place,
@@ -55,7 +59,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Boots everything; the full node's pool is warm then.
+    /// Boots everything; the full node's pool is warm then, and so is that of the node beside it.
     pub(crate) async fn start(world: &World, programs: &Programs, effort: Effort) -> Result<Self> {
         let pool = if effort.quick { 30 } else { POOL };
         let large_pool = if effort.quick { 32 } else { LARGE_POOL };
@@ -92,6 +96,7 @@ impl Site {
             large_pool,
         };
         site.warm("full", pool).await?;
+        site.warm("single", pool).await?;
         Ok(site)
     }
 
@@ -141,6 +146,8 @@ impl Site {
     /// Makes the pods whose packets are counted, all on primary ENIs, so that all packets take like ways; then takes
     /// the daemon off the peer's node.
     pub(crate) async fn place_probes(&mut self) -> Result<()> {
+        // Until then the primary ENI's addresses rest, and pods get those of others.
+        tokio::time::sleep(Duration::from_secs(COOLDOWN_SECONDS + 1)).await;
         let vpc = &self.vpc;
         for place in [&mut self.full, &mut self.single, &mut self.peer, &mut self.far] {
             for number in 0..TRIES {
@@ -209,8 +216,11 @@ subnets:
   - {{name: b, cidr: 10.0.32.0/19, zone: us-east-1b}}
   - {{name: c, cidr: 10.0.64.0/18, zone: us-east-1a}}
 nodes:
-  - {{name: full, type: m8a.48xlarge, subnet: a, env: {{WARM_IP_TARGET: '{pool}', BERTH_MAX_PODS: '{pool}'}}}}
-  - {{name: single, type: m5.24xlarge, subnet: a}}
+  - name: full
+    type: m8a.48xlarge
+    subnet: a
+    env: &full {{WARM_IP_TARGET: '{pool}', BERTH_MAX_PODS: '{pool}', IP_COOLDOWN_PERIOD: '{COOLDOWN_SECONDS}'}}
+  - {{name: single, type: m8a.48xlarge, subnet: a, env: *full}}
   - {{name: peer, type: m5.24xlarge, subnet: a}}
   - {{name: far, type: m5.24xlarge, subnet: b}}
   - name: {LARGE}
@@ -221,7 +231,7 @@ nodes:
       WARM_IP_TARGET: '0'
       WARM_PREFIX_TARGET: '{prefixes}'
       BERTH_MAX_PODS: '{large_pool}'
-      IP_COOLDOWN_PERIOD: '2'
+      IP_COOLDOWN_PERIOD: '{COOLDOWN_SECONDS}'
       ENABLE_SUBNET_DISCOVERY: 'false'
 env: {{WARM_IP_TARGET: '5', IP_COOLDOWN_PERIOD: '0', BERTH_EC2_START_SPREAD_SECONDS: '0', AWS_VPC_K8S_CNI_LOGLEVEL: warn}}
 "
