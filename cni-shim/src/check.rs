@@ -6,6 +6,7 @@ use std::path::Path;
 use hostnet::pod::check::Difference;
 use ipamd_core::address::Mac;
 use ipamd_core::net::pod::PodWiring;
+use ipnet::IpNet;
 use proto::v1;
 use serde_json::Value;
 
@@ -93,10 +94,11 @@ fn lists(result: &Value, list: &str, key: &str, wanted: &str) -> bool {
 
 /// What the result promises of ours and the record does not hold. Later plugins may have added to the result.
 fn against_result(wiring: &PodWiring, result: &Value) -> Vec<String> {
-    let address = format!("{}/32", wiring.address);
     let mut differences = Vec::new();
-    if !lists(result, "ips", "address", &address) {
-        differences.push(format!("prevResult lacks {address}, which is on record"));
+    for address in wiring.addresses().iter().map(IpNet::from) {
+        if !lists(result, "ips", "address", &address.to_string()) {
+            differences.push(format!("prevResult lacks {address}, which is on record"));
+        }
     }
     for name in [&wiring.host_name, &wiring.pod_name] {
         if !lists(result, "interfaces", "name", name.as_str()) {

@@ -80,7 +80,7 @@ async fn unwire(stale: v1::Stale) -> Result<(), CniError> {
     hostnet::pod::unwire(&Remains::from(&wiring))
         .await
         .map_err(|source| CniError::Kernel {
-            doing: format!("take the network of {} away", wiring.address),
+            doing: format!("take the network of {} away", wiring.addresses()),
             source,
         })
 }

@@ -1,10 +1,11 @@
 //! The daemon of amazon-vpc-cni-k8s behind the socket: its answers, put into our words. The pod is wired in its layout.
 //!
-//! Left out, and refused with the address given back: IPv6, branch ENIs, several interfaces.
+//! Left out, and refused with the address given back: branch ENIs, several interfaces.
 
-use std::net::Ipv4Addr;
+use std::str::FromStr;
 
 use hostnet::pod::Remains;
+use ipamd_core::address::PodAddresses;
 use ipamd_core::id::{AttachmentKey, Malformed};
 use ipamd_core::net::pod::peer::{table, wiring_on};
 use ipamd_core::net::pod::{PodWiring, WiringFacts};
@@ -77,13 +78,13 @@ pub(crate) fn wiring(
         [] => return Err(unusable("no address")),
         [_, _, ..] => return Err(unusable("several interfaces")),
     };
-    let address = given.i_pv4_addr.parse().map_err(|_| {
+    let addresses = addresses(given).ok_or_else(|| {
         unusable(&format!(
             "the address {:?} {:?}",
             given.i_pv4_addr, given.i_pv6_addr
         ))
     })?;
-    wired(given, address, request, conf, key).map_err(|malformed| CniError::Conf {
+    wired(given, addresses, request, conf, key).map_err(|malformed| CniError::Conf {
         fault: format!("vethPrefix: {malformed}"),
     })
 }
@@ -133,14 +134,29 @@ fn remains(
     key: &AttachmentKey,
 ) -> Option<Remains> {
     let given = answer.ip_allocation_metadata.first()?;
-    let wiring = wired(given, given.i_pv4_addr.parse().ok()?, request, conf, key).ok()?;
+    let wiring = wired(given, addresses(given)?, request, conf, key).ok()?;
     Some(Remains::from(&wiring))
+}
+
+/// What was given; none where it is no address.
+fn addresses(given: &peer::IpAllocationMetadata) -> Option<PodAddresses> {
+    fn one<A: FromStr>(text: &str) -> Option<Option<A>> {
+        match text {
+            "" => Some(None),
+            text => text.parse().ok().map(Some),
+        }
+    }
+    let addresses = PodAddresses {
+        v4: one(&given.i_pv4_addr)?,
+        v6: one(&given.i_pv6_addr)?,
+    };
+    (addresses != PodAddresses::default()).then_some(addresses)
 }
 
 /// The wiring that the peer's answer stands for, the same on the way there and back.
 fn wired(
     given: &peer::IpAllocationMetadata,
-    address: Ipv4Addr,
+    addresses: PodAddresses,
     request: &Request,
     conf: &NetConf,
     key: &AttachmentKey,
@@ -149,6 +165,7 @@ fn wired(
         veth_prefix: conf.veth_prefix(),
         mtu_bytes: conf.mtu_bytes(),
         node_address: None,
+        node_address6: None,
     };
-    wiring_on(table(given.route_table_id), key, &request.pod, address, facts)
+    wiring_on(table(given.route_table_id), key, &request.pod, addresses, facts)
 }

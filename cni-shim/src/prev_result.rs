@@ -4,7 +4,7 @@
 //! table as the container interface's `mac`, the ENI's device number as the `sandbox` of an invented interface. Its pods
 //! live on when the plugin is replaced, and are deleted by ours. Left out: its branch-ENI pods.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use hostnet::pod::Remains;
 use ipamd_core::id::AttachmentKey;
@@ -73,13 +73,10 @@ fn interfaces(result: &Value) -> impl Iterator<Item = &Value> {
     list.into_iter().flatten()
 }
 
-fn addresses(result: &Value) -> Vec<Ipv4Addr> {
+fn addresses(result: &Value) -> Vec<IpAddr> {
     let ips = result.get("ips").and_then(Value::as_array).into_iter().flatten();
-    let addresses = ips.filter_map(|ip| match text(ip, "address").parse() {
-        Ok(IpNet::V4(net)) => Some(net.addr()),
-        Ok(IpNet::V6(_)) | Err(_) => None,
-    });
-    addresses.collect()
+    let addresses = ips.filter_map(|ip| text(ip, "address").parse::<IpNet>().ok());
+    addresses.map(|net| net.addr()).collect()
 }
 
 fn text<'v>(value: &'v Value, key: &str) -> &'v str {
@@ -114,7 +111,7 @@ mod tests {
         });
         let remains = remains(&key, &result).unwrap();
         assert_eq!(remains.host_name.as_str(), "enib5faff8a083");
-        assert_eq!(remains.addresses, [Ipv4Addr::new(10, 0, 1, 30)]);
+        assert_eq!(remains.addresses, [IpAddr::from([10, 0, 1, 30])]);
         assert_eq!((remains.table, remains.rules.len()), (TableId::PODS, 0));
     }
 

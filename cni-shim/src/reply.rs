@@ -1,6 +1,7 @@
 //! The documents that a plugin prints, for each version of the protocol. Pure.
 
 use ipamd_core::net::pod::PodWiring;
+use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 use crate::error::CniError;
@@ -27,10 +28,18 @@ pub(crate) fn result(conf: &NetConf, wiring: &PodWiring, netns: &str) -> Value {
     interfaces.push(json!({"name": wiring.host_name, "mac": wiring.host_mac, "mtu": mtu}));
     interfaces.push(json!({"name": wiring.pod_name, "mac": wiring.pod_mac, "mtu": mtu, "sandbox": netns}));
     let mut ips = taken(&mut result, "ips");
-    ips.push(json!({"address": format!("{}/32", wiring.address), "interface": pod_interface}));
     let mut routes = taken(&mut result, "routes");
-    routes.push(json!({"dst": format!("{}/32", wiring.gateway), "scope": SCOPE_LINK}));
-    routes.push(json!({"dst": "0.0.0.0/0", "gw": wiring.gateway}));
+    for leg in wiring.legs() {
+        let (own, gateway) = (IpNet::from(leg.address), IpNet::from(leg.gateway));
+        let everything = if gateway.addr().is_ipv4() {
+            "0.0.0.0/0"
+        } else {
+            "::/0"
+        };
+        ips.push(json!({"address": own, "interface": pod_interface}));
+        routes.push(json!({"dst": gateway, "scope": SCOPE_LINK}));
+        routes.push(json!({"dst": everything, "gw": leg.gateway}));
+    }
     for (key, list) in [("interfaces", interfaces), ("ips", ips), ("routes", routes)] {
         result.insert(key.to_owned(), Value::Array(list));
     }

@@ -81,9 +81,14 @@ impl Config {
     pub fn parse(environment: &BTreeMap<String, String>) -> Result<(Self, Vec<Warning>), Faults> {
         let mut values = Values::of(environment);
         values.refuse_strangers("BERTH_", &OURS);
-        let devices = eni::devices(&mut values);
+        let families = pool::families(&mut values);
+        let devices = eni::devices(&mut values, families);
         let kind = pool::kind(&mut values);
+        if !families.has_v4() {
+            pool::warm_without_ipv4(&mut values);
+        }
         let policy = Policy {
+            families,
             kind,
             warm: pool::warm(&mut values, kind),
             max_eni: pool::max_eni(&mut values),
@@ -124,7 +129,7 @@ mod tests {
     use ipamd_core::address::AddressCount;
     use ipamd_core::address::{BlockKind, PrefixCount};
     use ipamd_core::net::SourcePorts;
-    use ipamd_core::policy::{AddressTarget, WarmTarget};
+    use ipamd_core::policy::{AddressTarget, Families, WarmTarget};
 
     use super::*;
 
@@ -207,7 +212,7 @@ mod tests {
             ("ENABLE_PREFIX_DELEGATION", "perhaps"),
             ("WARM_PREFIX_TARGET", "2"),
             ("ENABLE_SUBNET_DISCOVERY", "nope"),
-            ("ENABLE_IPv6", "true"),
+            ("ENABLE_MULTI_NIC", "true"),
             ("AWS_VPC_K8S_CNI_LOGLEVEL", "chatty"),
         ] {
             let (_, warnings) = parse(&[(variable, value)]).unwrap();
@@ -251,6 +256,33 @@ mod tests {
                 "BERTH_STATUS_FAILS_WHEN_FULL",
             ]
         );
+    }
+
+    #[test]
+    fn families_are_as_with_the_peer_and_both_are_both() {
+        for (four, six, expected) in [
+            (None, None, Some(Families::V4)),
+            (Some("true"), Some("false"), Some(Families::V4)),
+            (None, Some("true"), Some(Families::V6)),
+            (Some("false"), Some("true"), Some(Families::V6)),
+            (Some("true"), Some("true"), Some(Families::Both)),
+            (Some("false"), None, None),
+        ] {
+            let values = [("ENABLE_IPv4", four), ("ENABLE_IPv6", six)];
+            let pairs: Vec<_> = values
+                .iter()
+                .filter_map(|(key, value)| Some((*key, (*value)?)))
+                .collect();
+            let families = parse(&pairs).map(|(config, _)| config.policy.families);
+            assert_eq!(families.ok(), expected, "{pairs:?}");
+        }
+        let six = ("ENABLE_IPv6", "true");
+        let (_, warnings) = parse(&[six, ("WARM_IP_TARGET", "5"), ("WARM_ENI_TARGET", "1")]).unwrap();
+        let named: Vec<&str> = warnings.iter().map(|warning| warning.variable.as_str()).collect();
+        assert_eq!(named, ["WARM_IP_TARGET"]);
+        let faults = parse(&[six, ("POD_MTU", "1279")]).unwrap_err();
+        assert_eq!(faults.0.len(), 1, "{faults}");
+        assert!(parse(&[("POD_MTU", "1279")]).is_ok());
     }
 
     #[test]

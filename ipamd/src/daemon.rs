@@ -277,7 +277,7 @@ impl<'a> Daemon<'a> {
             .add(request, &self.config.policy, capacity, clock::stamp())
         {
             Ok(Added::Given(lease)) => {
-                tracing::info!(attachment = %key, pod = %lease.pod, address = %lease.wiring.address, "given");
+                tracing::info!(attachment = %key, pod = %lease.pod, address = %lease.wiring.addresses(), "given");
                 let lease = Box::new(lease);
                 self.answers.push(Answer::Add {
                     reply,
@@ -287,7 +287,7 @@ impl<'a> Daemon<'a> {
                 });
             }
             Ok(Added::Again(lease)) => {
-                tracing::info!(attachment = %key, address = %lease.wiring.address, "given again");
+                tracing::info!(attachment = %key, address = %lease.wiring.addresses(), "given again");
                 let lease = Box::new(lease);
                 self.answers.push(Answer::Add {
                     reply,
@@ -397,7 +397,7 @@ impl<'a> Daemon<'a> {
                     continue;
                 }
             };
-            tracing::info!(pod = %lease.pod, address = %lease.wiring.address, "given after waiting");
+            tracing::info!(pod = %lease.pod, address = %lease.wiring.addresses(), "given after waiting");
             self.answers.push(Answer::Add {
                 reply,
                 key,

@@ -16,6 +16,7 @@ pub(crate) async fn execute(ec2: &Ec2, action: &Action, now: Moment) -> Result<E
             .await
             .map(|()| Effect::Done),
         Action::Assign { eni, ask } => ec2.assign(eni, *ask).await.map(Effect::Assigned),
+        Action::AssignPrefix6 { eni } => ec2.assign_prefix6(eni).await.map(Effect::Assigned6),
         Action::Unassign { eni, blocks } => ec2.unassign(eni, blocks).await.map(|()| Effect::Done),
         Action::DetachEni { eni, attachment } => ec2.detach(eni, attachment).await.map(|()| Effect::Done),
         Action::DeleteEni { eni } | Action::DeleteLeak { eni } => {

@@ -127,6 +127,8 @@ async fn read(pages: &impl Pages) -> Result<(Node, Hint), Error> {
         region: get(pages, "placement/region").await?,
         primary_mac,
         primary_ip: parsed(pages, "local-ipv4").await?,
+        primary_ip6: first(pages, &own, "ipv6s").await?,
+        subnet_cidr6: first(pages, &own, "subnet-ipv6-cidr-blocks").await?,
         vpc: parsed(pages, &format!("{own}/vpc-id")).await?,
         zone: get(pages, "placement/availability-zone").await?,
         subnet: parsed(pages, &format!("{own}/subnet-id")).await?,
@@ -135,6 +137,21 @@ async fn read(pages: &impl Pages) -> Result<(Node, Hint), Error> {
         subnet_cidrs,
     };
     Ok((node, listed))
+}
+
+/// The first line of a page, where there is such a page: without IPv6 there is none.
+async fn first<T: std::str::FromStr>(
+    pages: &impl Pages,
+    folder: &str,
+    key: &str,
+) -> Result<Option<T>, Error> {
+    let keys = lines(pages, &format!("{folder}/")).await?;
+    if !keys.iter().any(|there| there == key) {
+        return Ok(None);
+    }
+    let path = format!("{folder}/{key}");
+    let first = lines(pages, &path).await?.into_iter().next();
+    first.map(|value| parse(&path, value)).transpose()
 }
 
 /// What pods could have of an ENI. A key is absent where the ENI has nothing of the kind.

@@ -4,7 +4,7 @@
 //! stranger, and one that went meanwhile loses at most what it lost already.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use hostnet::failpoint::{self, Step};
 use hostnet::nat::Nat;
@@ -39,7 +39,7 @@ pub(crate) struct Pass {
     /// Whether an ENI's device is still missing.
     pub(crate) incomplete: bool,
     /// Addresses of pods whose device is not there.
-    pub(crate) deviceless: BTreeSet<Ipv4Addr>,
+    pub(crate) deviceless: BTreeSet<IpAddr>,
     /// What the kernel refused; everything else was done.
     pub(crate) refused: Vec<Error>,
 }
@@ -96,6 +96,13 @@ impl Kernel {
         let wanted = &wish.wanted;
         let ops = diff(wanted, seen);
         let mut refusals = Refusals::default();
+        if wanted.has_ipv6()
+            && let Some(primary) = seen.link_by_mac(wish.node.primary_mac)
+            && let Err(error) = hostnet::sysctl::forward_ipv6(&primary.name)
+        {
+            refusals.of_the_node = true;
+            refusals.errors.push(error);
+        }
         for op in &ops {
             tracing::info!(?op, "kernel");
             match hostnet::apply::apply(&self.routing, *op).await {

@@ -84,7 +84,7 @@ pub(crate) async fn serve(config: &Config, messages: mpsc::Sender<Message>) -> R
     handle.set(false).await;
     let owner = ask::Owner::new(messages);
     let mode = &config.process.network_policy_mode;
-    let theirs = peer::Service::new(owner.clone(), mode.clone(), config.policy.snat.clone());
+    let theirs = peer::Service::new(owner.clone(), mode.clone(), &config.policy);
     let router = tonic::transport::Server::builder()
         .add_service(health)
         .add_service(IpamServer::new(ours::Service::new(owner, mode.clone())))

@@ -1,16 +1,16 @@
 //! Wire to core and back. A message that lacks or mangles something is refused by the field's name.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipamd_core::address::Mac;
 use ipamd_core::id::{AttachmentKey, Malformed, Pod};
 use ipamd_core::ledger::stale::Known;
 use ipamd_core::moment::Moment;
-use ipamd_core::net::pod::PodWiring;
-use ipamd_core::net::{Rule, TableId};
+use ipamd_core::net::pod::{Leg, PodWiring};
+use ipamd_core::net::{Family, Rule, TableId};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::v1;
 
@@ -42,7 +42,7 @@ pub enum ConvertError {
         found: usize,
     },
     /// A field holds no CIDR.
-    #[error("the field {field} is {found:?}, not an IPv4 CIDR")]
+    #[error("the field {field} is {found:?}, not a CIDR")]
     Cidr {
         /// Its name.
         field: &'static str,
@@ -63,8 +63,26 @@ fn bytes<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], C
     })
 }
 
-fn address(field: &'static str, octets: &[u8]) -> Result<Ipv4Addr, ConvertError> {
-    bytes::<4>(field, octets).map(Ipv4Addr::from)
+/// One family, by the names of its fields.
+fn leg<const N: usize, A: From<[u8; N]>>(
+    wire: Option<v1::Leg>,
+    [address, gateway, node_address]: [&'static str; 3],
+) -> Result<Option<Leg<A>>, ConvertError> {
+    let Some(wire) = wire else { return Ok(None) };
+    let node = (!wire.node_address.is_empty()).then(|| bytes::<N>(node_address, &wire.node_address));
+    Ok(Some(Leg {
+        address: bytes::<N>(address, &wire.address)?.into(),
+        gateway: bytes::<N>(gateway, &wire.gateway)?.into(),
+        node_address: node.transpose()?.map(A::from),
+    }))
+}
+
+fn leg_to_wire<A: Copy>(leg: Leg<A>, octets: impl Fn(A) -> Vec<u8>) -> v1::Leg {
+    v1::Leg {
+        address: octets(leg.address),
+        gateway: octets(leg.gateway),
+        node_address: leg.node_address.map(octets).unwrap_or_default(),
+    }
 }
 
 impl TryFrom<v1::Attachment> for AttachmentKey {
@@ -135,19 +153,24 @@ impl TryFrom<v1::Wiring> for PodWiring {
     type Error = ConvertError;
 
     fn try_from(wire: v1::Wiring) -> Result<Self, ConvertError> {
+        let v4 = ["wiring.v4.address", "wiring.v4.gateway", "wiring.v4.node_address"];
+        let v6 = ["wiring.v6.address", "wiring.v6.gateway", "wiring.v6.node_address"];
+        let (v4, v6) = (
+            leg::<4, Ipv4Addr>(wire.v4, v4)?,
+            leg::<16, Ipv6Addr>(wire.v6, v6)?,
+        );
+        if v4.is_none() && v6.is_none() {
+            return Err(ConvertError::Missing { field: "wiring.v4" });
+        }
         Ok(Self {
             host_name: wire.host_name.parse().map_err(malformed("wiring.host_name"))?,
             host_mac: Mac(bytes("wiring.host_mac", &wire.host_mac)?),
             pod_name: wire.pod_name.parse().map_err(malformed("wiring.pod_name"))?,
             pod_mac: Mac(bytes("wiring.pod_mac", &wire.pod_mac)?),
             mtu_bytes: wire.mtu_bytes,
-            address: address("wiring.address", &wire.address)?,
-            gateway: address("wiring.gateway", &wire.gateway)?,
+            v4,
+            v6,
             table: TableId(wire.table),
-            node_address: match wire.node_address.as_slice() {
-                [] => None,
-                octets => Some(address("wiring.node_address", octets)?),
-            },
             rules: wire.rules.into_iter().map(rule).collect::<Result<_, _>>()?,
         })
     }
@@ -161,29 +184,33 @@ impl From<&PodWiring> for v1::Wiring {
             pod_name: wiring.pod_name.to_string(),
             pod_mac: wiring.pod_mac.0.to_vec(),
             mtu_bytes: wiring.mtu_bytes,
-            address: wiring.address.octets().to_vec(),
-            gateway: wiring.gateway.octets().to_vec(),
+            v4: wiring
+                .v4
+                .map(|leg| leg_to_wire(leg, |address| address.octets().to_vec())),
+            v6: wiring
+                .v6
+                .map(|leg| leg_to_wire(leg, |address| address.octets().to_vec())),
             table: wiring.table.0,
-            node_address: wiring
-                .node_address
-                .map(|address| address.octets().to_vec())
-                .unwrap_or_default(),
             rules: wiring.rules.iter().map(v1::Rule::from).collect(),
         }
     }
 }
 
+/// A rule of the peer's layout: one of its ends tells the family.
 fn rule(wire: v1::Rule) -> Result<Rule, ConvertError> {
+    let from = cidr("wiring.rules.from", wire.from)?;
+    let to = cidr("wiring.rules.to", wire.to)?;
     Ok(Rule {
+        family: from.or(to).map_or(Family::V4, |end| Family::of(end.addr())),
         priority: wire.priority,
-        from: cidr("wiring.rules.from", wire.from)?,
-        to: cidr("wiring.rules.to", wire.to)?,
+        from,
+        to,
         mark: None,
         table: TableId(wire.table),
     })
 }
 
-fn cidr(field: &'static str, text: String) -> Result<Option<Ipv4Net>, ConvertError> {
+fn cidr(field: &'static str, text: String) -> Result<Option<IpNet>, ConvertError> {
     match text.as_str() {
         "" => Ok(None),
         cidr => cidr
@@ -195,7 +222,7 @@ fn cidr(field: &'static str, text: String) -> Result<Option<Ipv4Net>, ConvertErr
 
 impl From<&Rule> for v1::Rule {
     fn from(rule: &Rule) -> Self {
-        let text = |cidr: Option<Ipv4Net>| cidr.map(|cidr| cidr.to_string()).unwrap_or_default();
+        let text = |cidr: Option<IpNet>| cidr.map(|cidr| cidr.to_string()).unwrap_or_default();
         Self {
             priority: rule.priority,
             from: text(rule.from),
@@ -216,11 +243,19 @@ mod tests {
             pod_name: "eth0".parse().unwrap(),
             pod_mac: Mac([2, 0, 0, 0, 0, 2]),
             mtu_bytes: 9001,
-            address: Ipv4Addr::new(10, 0, 1, 30),
-            gateway: Ipv4Addr::new(169, 254, 1, 1),
+            v4: Some(Leg {
+                address: Ipv4Addr::new(10, 0, 1, 30),
+                gateway: Ipv4Addr::new(169, 254, 1, 1),
+                node_address: Some(Ipv4Addr::new(10, 0, 1, 10)),
+            }),
+            v6: Some(Leg {
+                address: "2001:db8::1".parse().unwrap(),
+                gateway: "fe80::1".parse().unwrap(),
+                node_address: None,
+            }),
             table: TableId::PODS,
-            node_address: Some(Ipv4Addr::new(10, 0, 1, 10)),
             rules: vec![Rule {
+                family: Family::V4,
                 priority: 1536,
                 from: Some("10.0.1.30/32".parse().unwrap()),
                 to: None,
@@ -250,6 +285,13 @@ mod tests {
                 found: 2
             }
         );
+        let wire = v1::Wiring {
+            v4: None,
+            v6: None,
+            ..v1::Wiring::from(&wiring())
+        };
+        let error = PodWiring::try_from(wire).unwrap_err();
+        assert!(matches!(error, ConvertError::Missing { .. }), "{error}");
         let attachment = v1::Attachment {
             container_id: "../x".to_owned(),
             ..v1::Attachment::default()

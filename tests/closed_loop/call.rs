@@ -55,6 +55,10 @@ pub(crate) fn calls(action: &Action, instance: &InstanceId) -> Vec<Call> {
             eni: id(eni),
             wanted: wanted(*ask),
         },
+        Action::AssignPrefix6 { eni } => Request::AssignIpv6Addresses {
+            eni: id(eni),
+            wanted: Wanted::Prefixes(1),
+        },
         Action::Unassign { eni, blocks } => unassign(eni, blocks),
         Action::DetachEni { attachment, .. } => Request::DetachNetworkInterface {
             attachment: id(attachment),
@@ -148,6 +152,9 @@ pub(crate) fn effect(
             let prefixes = prefixes.into_iter().map(Block::Prefix);
             Effect::Assigned(addresses.chain(prefixes).collect())
         }
+        (Action::AssignPrefix6 { .. }, Some(Response::AssignedIpv6 { prefixes, .. })) => {
+            Effect::Assigned6(prefixes.into_iter().collect())
+        }
         (Action::ReadSubnets { .. }, Some(Response::Subnets(subnets))) => {
             Effect::Subnets(subnets.iter().map(see_subnet).collect(), begun)
         }
@@ -205,6 +212,7 @@ pub(crate) fn fault(action: &Action, error: &Ec2Error, instance: &InstanceId) ->
         Action::AttachEni { eni, .. }
         | Action::DeleteOnTermination { eni, .. }
         | Action::Assign { eni, .. }
+        | Action::AssignPrefix6 { eni }
         | Action::Unassign { eni, .. }
         | Action::DetachEni { eni, .. }
         | Action::DeleteLeak { eni }
@@ -233,6 +241,7 @@ pub(crate) fn see(eni: &EniDescription, instance: &InstanceId) -> SeenEni {
         blocks: secondary
             .chain(eni.prefixes.iter().copied().map(Block::Prefix))
             .collect(),
+        prefixes6: eni.ipv6_prefixes.iter().copied().collect(),
         attachment: eni.attachment.as_ref().map(see_attachment),
         owner: owner(eni, instance),
     }

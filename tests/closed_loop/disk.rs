@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 use ipamd_core::id::{AttachmentKey, IntentId};
 use ipamd_core::ledger::journal::{Entry, decode, encode};
 
+use crate::record::ipv4;
+
 /// What survives the daemon.
 #[derive(Default)]
 pub(crate) struct Disk {
@@ -59,7 +61,7 @@ impl Disk {
     fn note(&mut self, entry: Entry) {
         self.entries += 1;
         match entry {
-            Entry::Leased { key, lease } => drop(self.leases.insert(key, lease.wiring.address)),
+            Entry::Leased { key, lease } => drop(self.leases.insert(key, ipv4(&lease))),
             Entry::Released { key, .. } => drop(self.leases.remove(&key)),
             Entry::Intended { id, .. } => drop(self.intents.insert(id)),
             Entry::IntentEnded { id } => drop(self.intents.remove(&id)),

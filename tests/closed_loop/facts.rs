@@ -22,6 +22,8 @@ impl World {
             region: "us-east-1".to_owned(),
             primary_mac: ipamd_core::address::Mac(primary.mac.0),
             primary_ip: primary.primary,
+            primary_ip6: None,
+            subnet_cidr6: None,
             groups: primary.groups.iter().map(|group| id(&group.id)).collect(),
             vpc_cidrs: BTreeSet::from(["10.0.0.0/16".parse().unwrap()]),
             subnet_cidrs: BTreeMap::from([(id(&primary.subnet), cidr)]),

@@ -31,6 +31,11 @@ pub(crate) struct Record {
     pub(crate) touched: BTreeMap<String, Duration>,
 }
 
+/// These nodes give IPv4.
+pub(crate) fn ipv4(lease: &Lease) -> Ipv4Addr {
+    lease.wiring.addresses().v4.unwrap()
+}
+
 impl Record {
     fn is_touched(&self, what: impl ToString) -> bool {
         self.touched.contains_key(&what.to_string())
@@ -43,7 +48,7 @@ impl World {
         if !self.pods.asks(ask) {
             return Ok(false);
         }
-        let address = lease.wiring.address;
+        let address = ipv4(lease);
         let now = self.now.as_secs_f64() - 30.0;
         if let Some(story) = &mut self.story {
             story.push(format!("{now:>9.3} s      pod {} has {address}", ask.pod));
@@ -136,7 +141,7 @@ impl World {
     /// (7) What pods were told is on record after a restart.
     pub(crate) fn check_restored(&self, ledger: &Ledger) -> Result<(), Stop> {
         for (number, pod) in &self.pods.all {
-            let lease = ledger.leases().get(&pod.key).map(|lease| lease.wiring.address);
+            let lease = ledger.leases().get(&pod.key).map(ipv4);
             if pod.address.is_some() && lease != pod.address {
                 return Err(Stop::Broken(format!(
                     "invariant 7: pod {number} was told {:?}, and the journal says {lease:?}",
@@ -188,6 +193,7 @@ impl World {
             Action::AttachEni { eni, .. }
             | Action::DeleteOnTermination { eni, .. }
             | Action::Assign { eni, .. }
+            | Action::AssignPrefix6 { eni }
             | Action::Unassign { eni, .. }
             | Action::DetachEni { eni, .. }
             | Action::DeleteEni { eni } => eni,

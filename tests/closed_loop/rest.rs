@@ -13,6 +13,7 @@ use ipamd_core::snapshot::{Owner, SeenEni};
 use vpc_sim::model::response::EniDescription;
 
 use crate::call::{for_pods, owner, see};
+use crate::record::ipv4;
 use crate::script::{Script, Timed};
 use crate::world::World;
 
@@ -215,7 +216,7 @@ impl World {
                 faults.push(format!("{id} is on record and does not exist"));
             }
         }
-        let leases = ledger.leases().values().map(|lease| lease.wiring.address);
+        let leases = ledger.leases().values().map(ipv4);
         let leases: Vec<_> = leases.collect();
         let told: Vec<_> = self.told().keys().copied().collect();
         if leases.len() != told.len() || told.iter().any(|address| !leases.contains(address)) {

@@ -203,6 +203,8 @@ pub(crate) fn facts(
         region: "us-east-1".to_owned(),
         primary_mac: mac.parse().unwrap(),
         primary_ip,
+        primary_ip6: None,
+        subnet_cidr6: None,
         vpc: vpc.parse().unwrap(),
         zone: "us-east-1a".to_owned(),
         subnet: subnet.parse().unwrap(),

@@ -2,7 +2,7 @@
 //! corpus as plain tests.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ec2::Ec2;
@@ -228,13 +228,10 @@ pub fn checkpoint(data: &[u8]) {
         ..NetState::default()
     };
     ledger.take_over(&claims, &seen, &policy, present.at);
-    let addresses = ledger.leases().values().map(|lease| lease.wiring.address);
-    let addresses: BTreeSet<Ipv4Addr> = addresses.collect();
-    assert_eq!(
-        addresses.len(),
-        ledger.leases().len(),
-        "an address has one holder"
-    );
+    let leases = ledger.leases().values();
+    let held: Vec<IpAddr> = leases.flat_map(|lease| lease.wiring.addresses().iter()).collect();
+    let once: BTreeSet<IpAddr> = held.iter().copied().collect();
+    assert_eq!(once.len(), held.len(), "an address has one holder");
     let entries = ledger.entries(&present.boot_id, present.at.moment);
     assert_eq!(Ledger::restore(entries, &present).leases(), ledger.leases());
     let leases = ledger.leases().iter();

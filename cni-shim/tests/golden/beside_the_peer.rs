@@ -76,7 +76,7 @@ in_sandbox! {
             (of(|reply| reply.pod_vlan_id = 5), "a branch ENI"),
             (of(|reply| reply.ip_allocation_metadata.clear()), "no address"),
             (of(|reply| reply.ip_allocation_metadata.extend(allocation())), "several interfaces"),
-            (of(|reply| reply.ip_allocation_metadata = vec![IpAllocationMetadata { i_pv6_addr: "2001:db8::1".to_owned(), ..IpAllocationMetadata::default() }]), "2001:db8::1"),
+            (of(|reply| reply.ip_allocation_metadata = vec![IpAllocationMetadata { i_pv6_addr: "2001:db8".to_owned(), ..IpAllocationMetadata::default() }]), "2001:db8"),
         ] {
             daemon.with(|daemon| daemon.add = reply);
             let said = cni("ADD", &pod, &json!({}));
@@ -86,6 +86,17 @@ in_sandbox! {
             assert_eq!(reason, "SetupNSFailed");
             assert_eq!(devices(), ["lo"]);
         }
+    }
+
+    fn an_ipv6_address_is_wired_as_the_peer_would() {
+        let (daemon, pod) = (PeersDaemon::serve(), Pod::new());
+        let given = IpAllocationMetadata { i_pv6_addr: "2001:db8::1".to_owned(), route_table_id: 254, ..IpAllocationMetadata::default() };
+        let reply = AddNetworkReply { success: true, ip_allocation_metadata: vec![given], ..AddNetworkReply::default() };
+        daemon.with(|daemon| daemon.add = reply);
+        let result = cni("ADD", &pod, &json!({})).result();
+        assert_eq!(result["ips"][0]["address"], "2001:db8::1/128");
+        assert_eq!(result["routes"][1], json!({"dst": "::/0", "gw": "fe80::1"}));
+        assert_eq!(devices(), ["eni*", "lo"]);
     }
 
     fn status_check_and_gc_beside_the_peers_daemon() {
@@ -167,8 +178,16 @@ fn peers_wiring(container: &str, mtu_bytes: u32) -> PodWiring {
         veth_prefix: "eni",
         mtu_bytes,
         node_address: None,
+        node_address6: None,
     };
-    wiring_on(table(2), &key, &pod, [10, 0, 1, 30].into(), facts).unwrap()
+    wiring_on(
+        table(2),
+        &key,
+        &pod,
+        std::net::Ipv4Addr::new(10, 0, 1, 30).into(),
+        facts,
+    )
+    .unwrap()
 }
 
 /// Priority and table of the rules for pods.

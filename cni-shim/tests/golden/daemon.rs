@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use ipamd_core::id::{AttachmentKey, Pod};
 use ipamd_core::net::diff::NetOp;
-use ipamd_core::net::pod::{self, PodWiring, WiringFacts};
+use ipamd_core::net::pod::{self, Leg, PodWiring, WiringFacts};
 use proto::v1;
 use proto::v1::ipam_server::{Ipam, IpamServer};
 use tokio::net::UnixListener;
@@ -129,8 +129,21 @@ pub(crate) fn wiring_of(container: &str, address: Ipv4Addr) -> PodWiring {
         veth_prefix: "eni",
         mtu_bytes: 9001,
         node_address: Some(NODE),
+        node_address6: None,
     };
-    pod::wiring(&key, &pod, address, facts).unwrap()
+    pod::wiring(&key, &pod, address.into(), facts).unwrap()
+}
+
+/// The usual wiring with something else in its IPv4.
+pub(crate) fn with_leg(change: impl FnOnce(&mut Leg<Ipv4Addr>)) -> PodWiring {
+    let mut wiring = wiring();
+    change(wiring.v4.as_mut().unwrap());
+    wiring
+}
+
+/// The usual wiring with another address.
+pub(crate) fn at(address: [u8; 4]) -> PodWiring {
+    with_leg(|leg| leg.address = address.into())
 }
 
 /// Runs async code to its end on this thread.

@@ -8,7 +8,7 @@ use ipamd_core::net::pod::PodWiring;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::daemon::{Answer, Daemon, block_on, wiring, wiring_of};
+use crate::daemon::{Answer, Daemon, at, block_on, wiring, wiring_of, with_leg};
 use crate::node::{cni, conf, devices, environment, recorded};
 use crate::plugin::{finish, plugin, said};
 use crate::sandbox::{Pod, in_sandbox};
@@ -40,7 +40,7 @@ in_sandbox! {
     /// CNI: ADD-10.
     fn what_cannot_be_wired_is_given_back() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
-        daemon.will_answer(Answer::Wiring(PodWiring { node_address: Some([192, 0, 2, 1].into()), ..wiring() }));
+        daemon.will_answer(Answer::Wiring(with_leg(|leg| leg.node_address = Some([192, 0, 2, 1].into()))));
         let said = cni("ADD", &pod, &json!({}));
         assert_eq!((said.code, said.error_code()), (1, 120), "{said:?}");
         assert_eq!(daemon.was_asked(), ["add aws-cni/c1/eth0", "del aws-cni/c1/eth0"]);
@@ -54,8 +54,7 @@ in_sandbox! {
             host_name: "other".parse().unwrap(),
             host_mac: "0a:00:00:00:00:01".parse().unwrap(),
             pod_mac: "0a:00:00:00:00:02".parse().unwrap(),
-            address: [10, 0, 9, 9].into(),
-            ..wiring()
+            ..at([10, 0, 9, 9])
         };
         block_on(hostnet::pod::wire(Path::new(pod.path()), &theirs)).unwrap();
         assert_eq!(cni("ADD", &pod, &json!({})).error_code(), 120);
@@ -108,7 +107,7 @@ in_sandbox! {
     fn what_an_overtaken_add_wired_is_made_anew() {
         let (daemon, pod) = (Daemon::serve(), Pod::new());
         cni("ADD", &pod, &json!({})).result();
-        let other = PodWiring { address: [10, 0, 1, 31].into(), ..wiring() };
+        let other = at([10, 0, 1, 31]);
         daemon.will_answer(Answer::Wiring(other.clone()));
         let again = cni("ADD", &pod, &json!({})).result();
         assert_eq!(again["ips"][0]["address"], "10.0.1.31/32");
@@ -169,8 +168,7 @@ in_sandbox! {
         let theirs = PodWiring {
             host_name: "cni0".parse().unwrap(),
             host_mac: "0a:00:00:00:00:01".parse().unwrap(),
-            address: [10, 0, 9, 9].into(),
-            ..wiring()
+            ..at([10, 0, 9, 9])
         };
         block_on(hostnet::pod::wire(Path::new(before.path()), &theirs)).unwrap();
         let previous = json!({"interfaces": [{"name": "cni0", "mac": "0a:00:00:00:00:01"}]});
@@ -187,7 +185,7 @@ in_sandbox! {
         let result = cni("ADD", &pod, &json!({})).result();
         let conf = json!({"prevResult": result});
         assert!(cni("CHECK", &pod, &conf).succeeded_silently());
-        daemon.will_answer(Answer::Wiring(PodWiring { mtu_bytes: 1500, address: [10, 0, 1, 31].into(), ..wiring() }));
+        daemon.will_answer(Answer::Wiring(PodWiring { mtu_bytes: 1500, ..at([10, 0, 1, 31]) }));
         let said = cni("CHECK", &pod, &conf);
         assert_eq!(said.error_code(), 121);
         let message = said.document.unwrap()["msg"].as_str().unwrap().to_owned();
@@ -210,7 +208,7 @@ in_sandbox! {
         result["interfaces"][1]["mac"] = json!(wiring().pod_mac);
         assert_eq!(cni("CHECK", &pod, &json!({"prevResult": result})).error_code(), 121);
 
-        let moved = PodWiring { gateway: [169, 254, 1, 2].into(), ..wiring() };
+        let moved = with_leg(|leg| leg.gateway = [169, 254, 1, 2].into());
         daemon.will_answer(Answer::Wiring(moved));
         let differences = |result: &Value| {
             let said = cni("CHECK", &pod, &json!({"prevResult": result}));

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
 use crate::address::{Ask, Block, BlockKind};
@@ -40,6 +41,11 @@ pub enum Action {
         eni: EniId,
         /// What is asked for.
         ask: Ask,
+    },
+    /// AssignIpv6Addresses of one /80 prefix. No client token: after an unknown outcome the ENI is read before a repeat.
+    AssignPrefix6 {
+        /// To which ENI.
+        eni: EniId,
     },
     /// UnassignPrivateIpAddresses. After any failure the ENI is read before a repeat.
     Unassign {
@@ -146,6 +152,7 @@ impl Action {
             Self::AttachEni { eni, .. }
             | Self::DeleteOnTermination { eni, .. }
             | Self::Assign { eni, .. }
+            | Self::AssignPrefix6 { eni }
             | Self::Unassign { eni, .. }
             | Self::DetachEni { eni, .. }
             | Self::DeleteEni { eni }
@@ -167,6 +174,7 @@ impl Action {
             | Self::AttachEni { .. }
             | Self::DeleteOnTermination { .. }
             | Self::Assign { .. }
+            | Self::AssignPrefix6 { .. }
             | Self::Unassign { .. }
             | Self::DetachEni { .. }
             | Self::DeleteLeak { .. }
@@ -182,6 +190,7 @@ impl Action {
             Self::AttachEni { .. } => "AttachNetworkInterface",
             Self::DeleteOnTermination { .. } => "ModifyNetworkInterfaceAttribute",
             Self::Assign { .. } => "AssignPrivateIpAddresses",
+            Self::AssignPrefix6 { .. } => "AssignIpv6Addresses",
             Self::Unassign { .. } => "UnassignPrivateIpAddresses",
             Self::DetachEni { .. } => "DetachNetworkInterface",
             Self::DeleteEni { .. } | Self::DeleteLeak { .. } => "DeleteNetworkInterface",
@@ -204,6 +213,7 @@ impl fmt::Display for Action {
             } => write!(f, "attach {eni} at device index {device_index}"),
             Self::DeleteOnTermination { eni, .. } => write!(f, "let {eni} go with the instance"),
             Self::Assign { eni, ask } => write!(f, "assign {ask} to {eni}"),
+            Self::AssignPrefix6 { eni } => write!(f, "assign an IPv6 prefix to {eni}"),
             Self::Unassign { eni, blocks } => match blocks.first() {
                 Some(only) if blocks.len() == 1 => write!(f, "unassign {only} from {eni}"),
                 _ => write!(f, "unassign {} blocks from {eni}", blocks.len()),
@@ -236,6 +246,8 @@ pub enum Effect {
     Attached(EniAttachmentId),
     /// The blocks that were assigned.
     Assigned(BTreeSet<Block>),
+    /// The IPv6 prefixes that were assigned.
+    Assigned6(BTreeSet<Ipv6Net>),
     /// The ENI, or that there is none.
     Read(Option<SeenEni>),
     /// Everything that was asked for.

@@ -1,7 +1,7 @@
 //! Addresses and what they come in: single secondary IPs and delegated prefixes; counts with their unit.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::Ipv4Net;
@@ -52,6 +52,58 @@ impl TryFrom<String> for Mac {
 impl From<Mac> for String {
     fn from(mac: Mac) -> Self {
         mac.to_string()
+    }
+}
+
+/// What a pod is given: an address of one family, or of both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PodAddresses {
+    /// Of a block.
+    pub v4: Option<Ipv4Addr>,
+    /// Of the primary ENI's /80 prefix.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl PodAddresses {
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = IpAddr> {
+        let v4 = self.v4.map(IpAddr::V4);
+        v4.into_iter().chain(self.v6.map(IpAddr::V6))
+    }
+
+    /// Whether this is one of them.
+    #[must_use]
+    pub fn contains(self, address: IpAddr) -> bool {
+        self.iter().any(|own| own == address)
+    }
+}
+
+impl From<Ipv4Addr> for PodAddresses {
+    fn from(address: Ipv4Addr) -> Self {
+        Self {
+            v4: Some(address),
+            v6: None,
+        }
+    }
+}
+
+impl From<Ipv6Addr> for PodAddresses {
+    fn from(address: Ipv6Addr) -> Self {
+        Self {
+            v4: None,
+            v6: Some(address),
+        }
+    }
+}
+
+impl fmt::Display for PodAddresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.v4, self.v6) {
+            (Some(v4), Some(v6)) => write!(f, "{v4} and {v6}"),
+            (Some(v4), None) => fmt::Display::fmt(&v4, f),
+            (None, Some(v6)) => fmt::Display::fmt(&v6, f),
+            (None, None) => f.write_str("no address"),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
 use crate::address::{AddressCount, Block};
@@ -50,6 +51,8 @@ pub struct Dump {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Live {
     served: BTreeSet<Block>,
+    #[serde(default)]
+    served6: Option<Ipv6Net>,
     created: Option<Moment>,
     attached: Option<Moment>,
 }
@@ -89,6 +92,7 @@ impl Dump {
         let live = ledger.enis().iter().map(|(id, record)| {
             let live = Live {
                 served: record.served.clone(),
+                served6: record.served6,
                 created: record.created,
                 attached: record.attached,
             };
@@ -121,6 +125,7 @@ impl Dump {
         for (id, live) in &dump.live {
             dump.ledger.revive(id, |record| {
                 record.served.clone_from(&live.served);
+                record.served6 = live.served6;
                 record.created = live.created;
                 record.attached = live.attached;
             });
@@ -147,7 +152,7 @@ impl Dump {
         let enis = self.ledger.enis().values();
         let under_way = self.ledger.in_flight().values();
         Explanation {
-            not_ready: not_ready(&self.ledger, known.0, known.1, &plan.report),
+            not_ready: not_ready((&self.policy, &self.ledger), known.0, known.1, &plan.report),
             enis: enis.map(|record| EniSummary::of(record, &self.ledger)).collect(),
             under_way: under_way.map(ToString::to_string).collect(),
             sentences: plan.report.0.iter().map(ToString::to_string).collect(),
@@ -203,12 +208,15 @@ impl fmt::Display for NotReady {
 /// Why an ADD could not be served even were there a free address.
 #[must_use]
 pub fn not_ready(
-    ledger: &Ledger,
+    (policy, ledger): (&Policy, &Ledger),
     limits: Option<&Limits>,
     trouble: Option<&str>,
     report: &Report,
 ) -> Option<NotReady> {
-    let served = ledger.enis().values().any(|record| !record.served.is_empty());
+    let serves_ipv4 = || ledger.enis().values().any(|record| !record.served.is_empty());
+    let serves_ipv6 = || ledger.primary().is_some_and(|record| record.served6.is_some());
+    let awaits_ipv4 = policy.families.has_v4() && !serves_ipv4() && !report.wants_nothing();
+    let awaits = awaits_ipv4 || (ledger.gives_ipv6(policy) && !serves_ipv6());
     match (ledger.node(), limits, trouble) {
         (None, _, _) => Some(NotReady::NodeUnknown),
         (Some(node), None, _) => Some(NotReady::TypeUnknown {
@@ -217,7 +225,7 @@ pub fn not_ready(
         (Some(_), Some(_), Some(trouble)) => Some(NotReady::Kernel {
             trouble: trouble.to_owned(),
         }),
-        (Some(_), Some(_), None) if !served && !report.wants_nothing() => Some(NotReady::NothingServed {
+        (Some(_), Some(_), None) if awaits => Some(NotReady::NothingServed {
             because: report.to_string().trim_end().replace('\n', " "),
         }),
         (Some(_), Some(_), None) => None,

@@ -7,13 +7,13 @@
 //! (2); a freed address rests for the cool-down (3). Left out: why more or less should be held, which is `plan`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Action, Subject};
-use crate::address::{AddressCount, Ask, Block};
+use crate::address::{AddressCount, Ask, Block, PodAddresses};
 use crate::checkpoint::Digest;
 use crate::id::{AttachmentKey, EniId, IntentId, Malformed, Pod, SecurityGroupId, SubnetId};
 use crate::moment::{Moment, Stamp};
@@ -23,7 +23,7 @@ use crate::net::pod::{PodWiring, WiringFacts, wiring};
 use crate::pace::Pace;
 use crate::policy::Policy;
 use crate::retry::Backoff;
-use crate::snapshot::Node;
+use crate::snapshot::{Node, Owner};
 
 pub mod cooldown;
 pub mod hint;
@@ -32,6 +32,7 @@ pub mod leak;
 pub mod outcome;
 mod pool;
 mod record;
+mod six;
 pub mod stale;
 pub mod subnets;
 pub mod takeover;
@@ -54,11 +55,14 @@ pub struct Ledger {
     intents: BTreeMap<IntentId, Intent>,
     #[serde(with = "crate::pairs")]
     leases: BTreeMap<AttachmentKey, Lease>,
-    holders: BTreeMap<Ipv4Addr, AttachmentKey>,
+    holders: BTreeMap<IpAddr, AttachmentKey>,
     /// When this daemon gave a lease; one from the journal is older than any list of a runtime.
     #[serde(with = "crate::pairs")]
     given: BTreeMap<AttachmentKey, Moment>,
-    cooldown: Cooldown,
+    cooldown: Cooldown<Ipv4Addr>,
+    cooldown6: Cooldown<Ipv6Addr>,
+    /// The last IPv6 address that was given.
+    last6: Option<Ipv6Addr>,
     /// Derived from the rest.
     #[serde(skip)]
     pool: Pool,
@@ -114,13 +118,21 @@ pub struct Lease {
     pub pod: Pod,
     /// Its network namespace, as the runtime named it.
     pub netns: String,
-    /// The ENI that the address belongs to; none where the lease was taken over and no ENI of the node has the address.
+    /// The ENI that the address belongs to, the IPv4 address of a pod that has both; none where the lease was taken over and
+    /// no ENI of the node has the address.
     pub eni: Option<EniId>,
     /// Since when, since 1970.
     #[serde(default)]
     pub since: Duration,
     /// Everything that the shim was told.
     pub wiring: PodWiring,
+}
+
+/// What a pod can be given.
+#[derive(Clone, Debug)]
+struct Offer {
+    eni: EniId,
+    addresses: PodAddresses,
 }
 
 /// A request for an address.
@@ -189,7 +201,7 @@ impl Ledger {
 
     /// The lease that an address is held by.
     #[must_use]
-    pub fn holder(&self, address: Ipv4Addr) -> Option<&Lease> {
+    pub fn holder(&self, address: IpAddr) -> Option<&Lease> {
         self.leases.get(self.holders.get(&address)?)
     }
 
@@ -199,10 +211,16 @@ impl Ledger {
         &self.waiting
     }
 
-    /// Addresses that rest.
+    /// IPv4 addresses that rest.
     #[must_use]
-    pub fn cooldown(&self) -> &Cooldown {
+    pub fn cooldown(&self) -> &Cooldown<Ipv4Addr> {
         &self.cooldown
+    }
+
+    /// IPv6 addresses that rest.
+    #[must_use]
+    pub fn cooldown6(&self) -> &Cooldown<Ipv6Addr> {
+        &self.cooldown6
     }
 
     /// Calls that are under way.
@@ -279,10 +297,11 @@ impl Ledger {
         self.pool.pods(eni)
     }
 
-    /// Whether an address can be given, as far as time is known to have passed.
+    /// Whether a pod can be given what it needs, as far as time is known to have passed.
     #[must_use]
-    pub fn has_free(&self) -> bool {
-        self.pool.has_free()
+    pub fn has_free(&self, policy: &Policy) -> bool {
+        (!policy.families.has_v4() || self.pool.has_free())
+            && (!self.gives_ipv6(policy) || self.next_ipv6().is_some())
     }
 
     /// Addresses of a block that pods have or that rest.
@@ -310,8 +329,8 @@ impl Ledger {
         self.handle_rested(now);
         // Nobody overtakes those who wait.
         let free = self.best(policy, now).filter(|_| self.waiting.is_empty());
-        if let Some((eni, address)) = free {
-            return self.give(request, eni, address, policy, at).map(Added::Given);
+        if let Some(offer) = free {
+            return self.give(request, offer, policy, at).map(Added::Given);
         }
         let bound = usize::try_from(capacity.0).unwrap_or(usize::MAX).max(1);
         if self.waiting.len() >= bound {
@@ -328,14 +347,14 @@ impl Ledger {
         self.handle_rested(at.moment);
         let mut served = Vec::new();
         while !self.waiting.is_empty() {
-            let Some((eni, address)) = self.best(policy, at.moment) else {
+            let Some(offer) = self.best(policy, at.moment) else {
                 break;
             };
             let Some(WaitingAdd { ticket, request, .. }) = self.waiting.pop() else {
                 break;
             };
             let key = request.key.clone();
-            let lease = self.give(request, eni, address, policy, at);
+            let lease = self.give(request, offer, policy, at);
             if let Ok(lease) = &lease {
                 let others = self.waiting.take(&key).into_iter();
                 served.extend(others.map(|other| (other.ticket, Ok(Added::Again(lease.clone())))));
@@ -355,13 +374,14 @@ impl Ledger {
         self.waiting.forget(key);
         let lease = self.leases.remove(key)?;
         self.given.remove(key);
-        let address = lease.wiring.address;
-        self.holders.remove(&address);
         self.let_go(&lease);
-        self.cooldown.insert(address, at, policy.cooldown);
+        for address in lease.wiring.addresses().iter() {
+            self.holders.remove(&address);
+            self.rest(address, at, policy.cooldown);
+        }
         self.unwritten.push(Entry::Released {
             key: key.clone(),
-            address,
+            addresses: lease.wiring.addresses(),
             at,
         });
         if let Some(eni) = &lease.eni {
@@ -371,13 +391,20 @@ impl Ledger {
     }
 
     /// Takes the addresses whose connections the kernel is to forget now; [`Self::handle_forgotten`] says that it has.
-    pub fn take_settled(&mut self, now: Moment) -> BTreeSet<Ipv4Addr> {
-        self.cooldown.take_settled(now)
+    pub fn take_settled(&mut self, now: Moment) -> BTreeSet<IpAddr> {
+        let four = self.cooldown.take_settled(now).into_iter().map(IpAddr::V4);
+        let six = self.cooldown6.take_settled(now).into_iter().map(IpAddr::V6);
+        four.chain(six).collect()
     }
 
     /// Notes that the connections of these addresses are forgotten.
-    pub fn handle_forgotten(&mut self, addresses: &BTreeSet<Ipv4Addr>) {
-        self.cooldown.handle_forgotten(addresses);
+    pub fn handle_forgotten(&mut self, addresses: &BTreeSet<IpAddr>) {
+        for address in addresses {
+            match address {
+                IpAddr::V4(address) => self.cooldown.handle_forgotten(*address),
+                IpAddr::V6(address) => self.cooldown6.handle_forgotten(*address),
+            }
+        }
     }
 
     /// What must be on disk before anybody is told of the changes since the last call (7).
@@ -390,6 +417,7 @@ impl Ledger {
     pub fn next_deadline(&self, now: Moment) -> Option<Moment> {
         let deadlines = [
             self.cooldown.next_deadline(now),
+            self.cooldown6.next_deadline(now),
             self.backoff.next_deadline(now),
             self.quiet_until(now),
         ];
@@ -413,17 +441,21 @@ impl Ledger {
                     place: record.place()?,
                     mark: record.mark,
                     blocks: record.seen.blocks.clone(),
+                    prefix6: record
+                        .prefix6()
+                        .filter(|_| record.seen.owner == Owner::Primary && self.gives_ipv6(policy)),
                 })
             });
-        let pods = self
-            .leases
-            .values()
-            .map(|lease| (lease.wiring.address, lease.wiring.host_name.clone()));
+        let pods = self.leases.values().flat_map(|lease| {
+            let addresses = lease.wiring.addresses().iter();
+            addresses.map(|address| (address, lease.wiring.host_name.clone()))
+        });
         Some(Wanted {
             enis: enis.collect(),
             pods: pods.collect(),
             eni_mtu_bytes: policy.devices.eni_mtu_bytes,
             node_address: node.primary_ip,
+            node_address6: node.primary_ip6,
             external_services: policy.snat.external_services.clone(),
         })
     }
@@ -431,8 +463,7 @@ impl Ledger {
     fn give(
         &mut self,
         request: AddRequest,
-        eni: EniId,
-        address: Ipv4Addr,
+        offer: Offer,
         policy: &Policy,
         at: Stamp,
     ) -> Result<Lease, NotAdded> {
@@ -441,15 +472,17 @@ impl Ledger {
             veth_prefix: &policy.devices.veth_prefix,
             mtu_bytes: policy.devices.pod_mtu_bytes,
             node_address: Some(node.primary_ip),
+            node_address6: node.primary_ip6,
         };
-        let wiring = wiring(&request.key, &request.pod, address, facts).map_err(NotAdded::Name)?;
+        let wiring = wiring(&request.key, &request.pod, offer.addresses, facts).map_err(NotAdded::Name)?;
         let lease = Lease {
             pod: request.pod,
             netns: request.netns,
-            eni: Some(eni),
+            eni: Some(offer.eni),
             since: at.wall,
             wiring,
         };
+        self.last6 = offer.addresses.v6.or(self.last6);
         self.unwritten.push(Entry::Leased {
             key: request.key.clone(),
             lease: lease.clone(),
@@ -460,26 +493,61 @@ impl Ledger {
     }
 
     fn insert_lease(&mut self, key: AttachmentKey, lease: Lease) {
-        self.cooldown.remove(lease.wiring.address);
-        if let Some(eni) = &lease.eni {
-            self.pool.take(eni, lease.wiring.address);
+        let addresses = lease.wiring.addresses();
+        if let Some(address) = addresses.v4 {
+            self.cooldown.remove(address);
         }
-        self.holders.insert(lease.wiring.address, key.clone());
+        if let Some(address) = addresses.v6 {
+            self.cooldown6.remove(address);
+        }
+        match (&lease.eni, addresses.v4) {
+            (Some(eni), Some(address)) => self.pool.take(eni, address),
+            (Some(eni), None) => self.pool.count(eni),
+            (None, _) => {}
+        }
+        let holders = addresses.iter().map(|address| (address, key.clone()));
+        self.holders.extend(holders);
         if let Some(old) = self.leases.insert(key, lease) {
             self.let_go(&old);
         }
     }
 
     fn let_go(&mut self, lease: &Lease) {
-        if let Some(eni) = &lease.eni {
-            self.pool.let_go(eni, lease.wiring.address);
+        match (&lease.eni, lease.wiring.v4) {
+            (Some(eni), Some(leg)) => self.pool.let_go(eni, leg.address),
+            (Some(eni), None) => self.pool.discount(eni),
+            (None, _) => {}
         }
     }
 
-    /// The address that is given next.
-    fn best(&self, policy: &Policy, now: Moment) -> Option<(EniId, Ipv4Addr)> {
-        let quiet = self.quiet_until(now).is_some();
-        self.pool.best(policy.kind).filter(|_| !quiet)
+    fn rest(&mut self, address: IpAddr, at: Stamp, rest: Duration) {
+        match address {
+            IpAddr::V4(address) => self.cooldown.insert(address, at, rest),
+            IpAddr::V6(address) => self.cooldown6.insert(address, at, rest),
+        }
+    }
+
+    /// What is given next: an address of every family that a pod gets, or nothing.
+    fn best(&self, policy: &Policy, now: Moment) -> Option<Offer> {
+        if self.quiet_until(now).is_some() {
+            return None;
+        }
+        let v4 = match policy.families.has_v4() {
+            true => Some(self.pool.best(policy.kind)?),
+            false => None,
+        };
+        let v6 = match self.gives_ipv6(policy) {
+            true => Some(self.next_ipv6()?),
+            false => None,
+        };
+        let (eni, v4) = match v4 {
+            Some((eni, address)) => (eni, Some(address)),
+            None => (self.primary()?.seen.id.clone(), None),
+        };
+        Some(Offer {
+            eni,
+            addresses: PodAddresses { v4, v6 },
+        })
     }
 
     /// Addresses whose rest is over can be given again.
@@ -487,6 +555,7 @@ impl Ledger {
         while let Some((address, since)) = self.cooldown.poll_rested(now) {
             self.pool.free(address, since);
         }
+        while self.cooldown6.poll_rested(now).is_some() {}
     }
 
     /// Takes what can be given of an ENI as its record now says.
@@ -501,7 +570,7 @@ impl Ledger {
             record.place(),
             record.served.difference(&record.lost),
             |address| {
-                if holders.contains_key(&address) {
+                if holders.contains_key(&IpAddr::V4(address)) {
                     Use::Held
                 } else if cooldown.contains(address) {
                     Use::Resting
@@ -515,6 +584,6 @@ impl Ledger {
     /// Whether nobody holds the address and it has rested.
     #[must_use]
     pub fn is_free(&self, address: Ipv4Addr, now: Moment) -> bool {
-        !self.holders.contains_key(&address) && !self.cooldown.rests(address, now)
+        !self.holders.contains_key(&IpAddr::V4(address)) && !self.cooldown.rests(address, now)
     }
 }

@@ -5,9 +5,9 @@
 //! shapes at our priorities, routes in our tables.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
@@ -101,15 +101,40 @@ pub const MARK_SECONDARY_MASK: u32 = 0x7f;
 /// Every bit of the mark that is ours; no other is ever written.
 pub const MARK_MASK: u32 = MARK_PRIMARY | MARK_SECONDARY_MASK;
 
+/// Which packets a rule is asked for at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// IPv4.
+    #[default]
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Of this address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+}
+
 /// A policy rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Rule {
+    /// Which packets it is asked for.
+    #[serde(default)]
+    pub family: Family,
     /// Lower is asked first.
     pub priority: u32,
     /// The source that it is about.
-    pub from: Option<Ipv4Net>,
+    pub from: Option<IpNet>,
     /// The destination that it is about.
-    pub to: Option<Ipv4Net>,
+    pub to: Option<IpNet>,
     /// The mark that it is about: value and mask.
     pub mark: Option<(u32, u32)>,
     /// The table that it sends to.
@@ -117,12 +142,27 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether a rule has the shape and place of one that we write, so that a stale one may be removed.
+    /// About everything, before all others, to the main table: to be made more of.
+    #[must_use]
+    pub fn bare(family: Family) -> Self {
+        Self {
+            family,
+            priority: 0,
+            from: None,
+            to: None,
+            mark: None,
+            table: TableId::MAIN,
+        }
+    }
+
+    /// Whether a rule has the shape and place of one that we write, so that a stale one may be removed. In IPv6 that is
+    /// only the one to pods: all of them are on the primary ENI.
     #[must_use]
     pub fn is_of_our_kind(&self) -> bool {
         let bare = self.from.is_none() && self.to.is_none();
         match self.priority {
             priority::PODS => bare && self.mark.is_none() && self.table == TableId::PODS,
+            _ if self.family == Family::V6 => false,
             priority::PRIMARY => bare && self.mark == Some((MARK_PRIMARY, MARK_PRIMARY)),
             priority::EXTERNAL_SERVICE => {
                 self.to.is_some() && self.mark.is_none() && self.table == TableId::MAIN
@@ -140,7 +180,7 @@ pub struct Route {
     /// The table.
     pub table: TableId,
     /// The destination.
-    pub to: Ipv4Net,
+    pub to: IpNet,
     /// Where it leads.
     pub via: Via,
 }
@@ -153,14 +193,14 @@ pub enum Via {
         /// The device's index.
         index: u32,
         /// The source that the node itself uses.
-        source: Option<Ipv4Addr>,
+        source: Option<IpAddr>,
     },
     /// Out of a device, by way of a gateway.
     Gateway {
         /// The device's index.
         index: u32,
         /// The gateway.
-        gateway: Ipv4Addr,
+        gateway: IpAddr,
     },
     /// Nowhere: with the largest metric, so any other route wins.
     Blackhole,
@@ -199,9 +239,9 @@ pub struct NetState {
     pub links: BTreeMap<u32, SeenLink>,
     /// Every IPv4 address with its prefix length, and the index of its device.
     pub addresses: BTreeSet<(u32, Ipv4Net)>,
-    /// Every IPv4 rule that can be said in our words.
+    /// Every rule that can be said in our words.
     pub rules: BTreeSet<Rule>,
-    /// Every IPv4 route of the asked tables that can be said in our words.
+    /// Every route of the asked tables that can be said in our words.
     pub routes: BTreeSet<Route>,
 }
 

@@ -11,9 +11,10 @@ use crate::address::{AddressCount, BlockKind};
 use crate::id::EniId;
 use crate::instance::Limits;
 use crate::ledger::Ledger;
+use crate::max_pods::{Mode, Question, max_pods};
 use crate::moment::Moment;
 use crate::pace::{Effect, Wish};
-use crate::policy::Policy;
+use crate::policy::{Families, Policy};
 use crate::snapshot::Owner;
 
 pub mod demand;
@@ -22,6 +23,7 @@ mod grow;
 mod repair;
 pub mod report;
 mod shrink;
+mod six;
 mod spare;
 mod sweep;
 
@@ -81,13 +83,16 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
     tell_taken_over(&mut planner);
     repair::repair(&mut planner);
     let demand = Demand::of(situation);
-    planner.say(Line::Demand(demand.clone()));
+    if situation.policy.families.has_v4() {
+        planner.say(Line::Demand(demand.clone()));
+    }
     if !is_oriented(situation.ledger) {
         planner.say(Line::EnisUnknown);
     } else if situation.terminating {
         planner.say(Line::Terminating);
     } else {
         finish::finish(&mut planner);
+        six::six(&mut planner);
         sweep::sweep(&mut planner);
         if situation.is_idle_by_order() {
             planner.say(Line::Cordoned);
@@ -109,15 +114,15 @@ fn tell_taken_over(planner: &mut Planner<'_>) {
     if let Some(until) = ledger.quiet_until(planner.situation.now) {
         planner.say(Line::Past(Past::Quiet { until }));
     }
-    for (address, device) in ledger.unexplained() {
+    for (addresses, device) in ledger.unexplained() {
         let device = device.clone();
-        planner.say(Line::Past(Past::Unexplained { address, device }));
+        planner.say(Line::Past(Past::Unexplained { addresses, device }));
     }
     // Before EC2 has told, no address has an ENI.
     let homeless = ledger.homeless().filter(|_| is_oriented(ledger));
-    for (address, pod) in homeless {
+    for (addresses, pod) in homeless {
         let pod = pod.to_string();
-        planner.say(Line::Past(Past::Homeless { address, pod }));
+        planner.say(Line::Past(Past::Homeless { addresses, pod }));
     }
 }
 
@@ -249,21 +254,25 @@ fn capacity(
     kubelet: Option<AddressCount>,
 ) -> AddressCount {
     let kind = policy.kind_on(limits);
+    let allowed = || kubelet.or(policy.max_pods);
+    if policy.families == Families::V6 {
+        // A prefix holds more than any node runs.
+        let pods = allowed().or_else(|| built_in_max_pods(limits, Mode::Ipv6));
+        return pods.unwrap_or(AddressCount::ZERO);
+    }
     let slots = demand::usable_enis(policy, limits, foreign_enis).saturating_mul(limits.pod_slots_per_eni());
     let addresses = AddressCount(slots.saturating_mul(kind.addresses_each().0));
-    let pods = kubelet
-        .or(policy.max_pods)
-        .or_else(|| built_in_max_pods(limits, kind))
-        .unwrap_or(addresses);
-    addresses.min(pods)
-}
-
-fn built_in_max_pods(limits: &Limits, kind: BlockKind) -> Option<AddressCount> {
-    use crate::max_pods::{Mode, Question, max_pods};
     let mode = match kind {
         BlockKind::Secondary => Mode::SecondaryIp,
         BlockKind::Prefix => Mode::Prefix,
     };
+    let pods = allowed()
+        .or_else(|| built_in_max_pods(limits, mode))
+        .unwrap_or(addresses);
+    addresses.min(pods)
+}
+
+fn built_in_max_pods(limits: &Limits, mode: Mode) -> Option<AddressCount> {
     let question = Question {
         mode,
         ..Question::default()

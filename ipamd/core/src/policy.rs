@@ -13,6 +13,9 @@ use crate::snat::SnatPolicy;
 /// Everything that the planner and the ledger obey.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
+    /// Of which families pods get an address (`ENABLE_IPv4`, `ENABLE_IPv6`).
+    #[serde(default)]
+    pub families: Families,
     /// In what addresses come, where the instance type can (`ENABLE_PREFIX_DELEGATION`).
     pub kind: BlockKind,
     /// How much is kept ready beyond use.
@@ -47,10 +50,38 @@ pub struct Policy {
     pub devices: DevicePolicy,
 }
 
+/// Of which families pods get an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Families {
+    /// IPv4 alone.
+    #[default]
+    V4,
+    /// IPv6 alone.
+    V6,
+    /// Both, where the node's subnet has both.
+    Both,
+}
+
+impl Families {
+    /// Whether IPv4 is one of them.
+    #[must_use]
+    pub fn has_v4(self) -> bool {
+        self != Self::V6
+    }
+
+    /// Whether IPv6 is one of them.
+    #[must_use]
+    pub fn has_v6(self) -> bool {
+        self != Self::V4
+    }
+}
+
 /// The peer's defaults, and ours where it has none; the environment changes them.
 impl Default for Policy {
     fn default() -> Self {
         Self {
+            families: Families::V4,
             kind: BlockKind::Secondary,
             warm: WarmTargets::default(),
             max_eni: None,

@@ -3,9 +3,9 @@
 //! Always assumed late and partial. The kernel's side is `net::NetState`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use crate::address::{AddressCount, Block, Mac};
@@ -25,6 +25,12 @@ pub struct Node {
     pub primary_mac: Mac,
     /// The node's address: the primary of the primary ENI.
     pub primary_ip: Ipv4Addr,
+    /// Its IPv6 address, where it has one.
+    #[serde(default)]
+    pub primary_ip6: Option<Ipv6Addr>,
+    /// The IPv6 CIDR of the primary ENI's subnet, where it has one.
+    #[serde(default)]
+    pub subnet_cidr6: Option<Ipv6Net>,
     /// The VPC.
     pub vpc: VpcId,
     /// The availability zone, by name: an ENI is attached only to an instance of its zone.
@@ -73,6 +79,9 @@ pub struct SeenEni {
     pub primary_ip: Ipv4Addr,
     /// Its secondary addresses and delegated prefixes.
     pub blocks: BTreeSet<Block>,
+    /// Its delegated IPv6 prefixes, each a /80.
+    #[serde(default)]
+    pub prefixes6: BTreeSet<Ipv6Net>,
     /// Where it is attached, if it is.
     pub attachment: Option<SeenAttachment>,
     /// Whose it is.

@@ -7,6 +7,7 @@ use ipamd_core::address::{AddressCount, Block};
 use ipamd_core::id::{InstanceId, IntentId};
 use ipamd_core::snapshot::{Owner, SeenAttachment, SeenEni, SeenSubnet, Unattached};
 use ipamd_core::tag;
+use ipnet::Ipv6Net;
 
 /// A count or index as the SDK takes it; ours are far below the limit.
 pub(crate) fn number(value: u32) -> i32 {
@@ -27,6 +28,7 @@ pub(crate) fn see(eni: &NetworkInterface, instance: &InstanceId) -> Option<SeenE
         subnet: eni.subnet_id()?.parse().ok()?,
         primary_ip: eni.private_ip_address()?.parse().ok()?,
         blocks: blocks(eni)?,
+        prefixes6: prefixes6(eni)?,
         owner: owner(eni, attachment.as_ref(), instance),
         attachment,
     })
@@ -79,6 +81,13 @@ fn blocks(eni: &NetworkInterface) -> Option<BTreeSet<Block>> {
     let prefixes = eni.ipv4_prefixes().iter();
     let prefixes = prefixes.map(|prefix| Some(Block::Prefix(prefix.ipv4_prefix()?.parse().ok()?)));
     singles.chain(prefixes).collect()
+}
+
+fn prefixes6(eni: &NetworkInterface) -> Option<BTreeSet<Ipv6Net>> {
+    let prefixes = eni.ipv6_prefixes().iter();
+    prefixes
+        .map(|prefix| prefix.ipv6_prefix()?.parse().ok())
+        .collect()
 }
 
 fn owner(eni: &NetworkInterface, attachment: Option<&SeenAttachment>, instance: &InstanceId) -> Owner {

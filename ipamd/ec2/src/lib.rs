@@ -25,6 +25,7 @@ use ipamd_core::id::{EniAttachmentId, EniId, InstanceId, VpcId};
 use ipamd_core::moment::Moment;
 use ipamd_core::snapshot::{Scope, SeenEni, SeenSubnet, Snapshot, Unattached};
 use ipamd_core::tag;
+use ipnet::Ipv6Net;
 
 use convert::{number, see, see_subnet, see_unattached};
 use fault::classify;
@@ -177,6 +178,26 @@ impl Ec2 {
             .map(|text| text.parse().map(Block::Prefix).ok());
         let blocks: Option<BTreeSet<Block>> = singles.chain(prefixes).collect();
         blocks.ok_or_else(|| empty("AssignPrivateIpAddresses"))
+    }
+
+    /// Assigns an IPv6 prefix; gives what EC2 chose.
+    ///
+    /// # Errors
+    /// What to do about it.
+    pub async fn assign_prefix6(&self, eni: &EniId) -> Result<BTreeSet<Ipv6Net>, Fault> {
+        let call = self
+            .client
+            .assign_ipv6_addresses()
+            .network_interface_id(eni.as_str())
+            .ipv6_prefix_count(1);
+        let answer = call
+            .send()
+            .await
+            .map_err(|error| classify(error, "AssignIpv6Addresses", eni.as_str()))?;
+        let prefixes = answer.assigned_ipv6_prefixes().iter();
+        let prefixes: Result<BTreeSet<Ipv6Net>, _> = prefixes.map(|prefix| prefix.parse()).collect();
+        let prefixes = prefixes.ok().filter(|prefixes| !prefixes.is_empty());
+        prefixes.ok_or_else(|| empty("AssignIpv6Addresses"))
     }
 
     /// Unassigns blocks.

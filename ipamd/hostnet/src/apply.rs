@@ -1,10 +1,8 @@
 //! One `NetOp` to the kernel. Already there and already gone are success, so any of them may be done twice.
 
-use std::net::IpAddr;
-
 use ipamd_core::net::diff::NetOp;
 use ipamd_core::net::eni::REVERSE_PATH;
-use ipamd_core::net::{Route, Rule, Via};
+use ipamd_core::net::{self, Route, Rule, Via};
 use ipnet::IpNet;
 use netlink::{Family, Ipv4Setting, LinkChange, Mark, Routing, Scope};
 
@@ -68,9 +66,13 @@ fn is_removal(op: NetOp) -> bool {
 }
 
 pub(crate) fn kernel_rule(rule: &Rule) -> netlink::Rule {
-    let mut wanted = netlink::Rule::new(Family::V4, rule.priority, rule.table.0);
-    wanted.from = rule.from.map(IpNet::V4);
-    wanted.to = rule.to.map(IpNet::V4);
+    let family = match rule.family {
+        net::Family::V4 => Family::V4,
+        net::Family::V6 => Family::V6,
+    };
+    let mut wanted = netlink::Rule::new(family, rule.priority, rule.table.0);
+    wanted.from = rule.from;
+    wanted.to = rule.to;
     wanted.mark = rule.mark.map(|(value, mask)| Mark { value, mask });
     wanted
 }
@@ -87,19 +89,19 @@ pub(crate) fn any_such_route(route: &Route) -> netlink::Route {
 
 /// A route in the kernel's words.
 pub(crate) fn kernel_route(route: &Route) -> netlink::Route {
-    let mut wanted = netlink::Route::new(IpNet::V4(route.to), route.table.0);
+    let mut wanted = netlink::Route::new(route.to, route.table.0);
     match route.via {
         Via::Link { index, source } => {
             wanted.out = Some(index);
             wanted.scope = Scope::Link;
-            wanted.source = source.map(IpAddr::V4);
+            wanted.source = source;
         }
         Via::Gateway { index, gateway } => {
             wanted.out = Some(index);
-            wanted.gateway = Some(IpAddr::V4(gateway));
+            wanted.gateway = Some(gateway);
         }
         Via::Blackhole => {
-            wanted = netlink::Route::blackhole(IpNet::V4(route.to), route.table.0);
+            wanted = netlink::Route::blackhole(route.to, route.table.0);
             wanted.metric = BLACKHOLE_METRIC;
         }
     }

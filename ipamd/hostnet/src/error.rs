@@ -53,9 +53,23 @@ pub enum Error {
         /// Its name.
         name: IfName,
     },
+    /// A pod's IPv6 address stayed unusable.
+    #[error("the pod's address {address} is not usable: no packet to it would be taken")]
+    NotUsable {
+        /// Which.
+        address: std::net::Ipv6Addr,
+    },
     /// A setting cannot be read.
     #[error("read {path}")]
     Setting {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A setting cannot be made.
+    #[error("write {path}: is /proc/sys read-only, or IPv6 switched off? set it on the node")]
+    SetSetting {
         /// The file.
         path: PathBuf,
         /// Why.

@@ -1,15 +1,15 @@
-//! The host's network as a `NetState`. What our words cannot say (other families, other kinds) is left out, and so is
+//! The host's network as a `NetState`. What our words cannot say (other kinds of routes and rules) is left out, and so is
 //! never touched.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
 
 use ipamd_core::address::Mac;
 use ipamd_core::net::notice::{LinkNotice, LinkStep, Notice};
-use ipamd_core::net::{NetState, ReversePath, Route, Rule, SeenLink, TableId, Via};
-use ipnet::{IpNet, Ipv4Net};
+use ipamd_core::net::{self, NetState, ReversePath, Route, Rule, SeenLink, TableId, Via};
+use ipnet::IpNet;
 use netlink::events::{self, Changed};
 use netlink::{Family, RouteKind, Routing};
+use nix::errno::Errno;
 
 use crate::Error;
 use crate::error::attempt;
@@ -35,20 +35,28 @@ pub async fn observe(routing: &Routing, tables: &BTreeSet<TableId>) -> Result<Ne
             state.addresses.insert((address.index, net));
         }
     }
-    for rule in routing
-        .rules(Family::V4)
-        .await
-        .map_err(attempt("list the node's rules"))?
-    {
-        state.rules.extend(seen_rule(&rule));
-    }
-    for table in tables {
-        let routes = routing.routes(Family::V4, table.0).await;
-        for route in routes.map_err(attempt(format!("list the routes of table {}", table.0)))? {
-            state.routes.extend(seen_route(&route));
+    for family in [Family::V4, Family::V6] {
+        let rules = or_nothing(family, routing.rules(family).await);
+        let rules = rules.map_err(attempt("list the node's rules"))?;
+        state.rules.extend(rules.iter().filter_map(seen_rule));
+        for table in tables {
+            let routes = or_nothing(family, routing.routes(family, table.0).await);
+            let routes = routes.map_err(attempt(format!("list the routes of table {}", table.0)))?;
+            state.routes.extend(routes.iter().filter_map(seen_route));
         }
     }
     Ok(state)
+}
+
+/// A kernel without IPv6 has nothing of it.
+fn or_nothing<T>(family: Family, listed: Result<Vec<T>, netlink::Error>) -> Result<Vec<T>, netlink::Error> {
+    let is_absent = |error: &netlink::Error| {
+        family == Family::V6 && matches!(error.errno(), Some(Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP))
+    };
+    match listed {
+        Err(error) if is_absent(&error) => Ok(Vec::new()),
+        listed => listed,
+    }
 }
 
 /// A notice in our words; `None` for what is said in none of them.
@@ -99,9 +107,13 @@ fn seen_rule(rule: &netlink::Rule) -> Option<Rule> {
         return None;
     }
     Some(Rule {
+        family: match rule.family {
+            Family::V4 => net::Family::V4,
+            Family::V6 => net::Family::V6,
+        },
         priority: rule.priority,
-        from: selector(rule.from)?,
-        to: selector(rule.to)?,
+        from: rule.from,
+        to: rule.to,
         mark: rule.mark.map(|mark| (mark.value, mark.mask)),
         table: TableId(rule.table),
     })
@@ -112,36 +124,14 @@ fn seen_route(route: &netlink::Route) -> Option<Route> {
         (RouteKind::Blackhole, _, _) => Via::Blackhole,
         (RouteKind::Unicast, Some(index), None) => Via::Link {
             index,
-            source: route.source.and_then(v4_address),
+            source: route.source,
         },
-        (RouteKind::Unicast, Some(index), Some(gateway)) => Via::Gateway {
-            index,
-            gateway: v4_address(gateway)?,
-        },
+        (RouteKind::Unicast, Some(index), Some(gateway)) => Via::Gateway { index, gateway },
         _ => return None,
     };
     Some(Route {
         table: TableId(route.table),
-        to: v4(route.destination)?,
+        to: route.destination,
         via,
     })
-}
-
-/// A rule's selector: absent stays absent, one of the other family makes the rule none of ours.
-fn selector(net: Option<IpNet>) -> Option<Option<Ipv4Net>> {
-    net.map_or(Some(None), |net| v4(net).map(Some))
-}
-
-fn v4(net: IpNet) -> Option<Ipv4Net> {
-    match net {
-        IpNet::V4(net) => Some(net),
-        IpNet::V6(_) => None,
-    }
-}
-
-fn v4_address(address: IpAddr) -> Option<Ipv4Addr> {
-    match address {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
-    }
 }

@@ -3,26 +3,37 @@
 //! The veth is born with its peer inside the pod's namespace: moving it there would wait for an RCU grace period. No
 //! thread stays in the pod's namespace; a socket opened there remembers it. The host end's MAC follows from the
 //! attachment, so it tells whose device bears a name that a re-created pod uses again.
+//!
+//! Duplicate address detection would cost two seconds wherever it ran: nobody else is on the pair, so the pod's addresses
+//! skip it, the pod end has no link-local address, and the host end gets one that skips it only where the pod has IPv6.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use ipamd_core::address::Mac;
 use ipamd_core::id::IfName;
 use ipamd_core::net::diff::NetOp;
-use ipamd_core::net::pod::{DOOMED_GROUP, PodWiring};
+use ipamd_core::net::pod::{DOOMED_GROUP, Leg, PodWiring};
 use ipamd_core::net::{Route, Rule, TableId, Via};
-use ipnet::{IpNet, Ipv4Net};
-use netlink::{Link, LinkChange, LinkKind, Neighbour, Routing, Scope, VethEnd, VethSpec};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use netlink::{Family, Link, LinkChange, LinkKind, Neighbour, Routing, Scope, VethEnd, VethSpec};
 
 use crate::Error;
 use crate::apply::{any_such_route, apply, kernel_route};
 use crate::error::attempt;
 use crate::failpoint::{self, Step};
 use crate::pod::check::Difference;
+use crate::sysctl;
 
 pub mod check;
+
+/// Between two looks whether the kernel takes packets for a pod's IPv6 address: its work item usually runs within that.
+const LOCAL_ROUTE_PAUSE: Duration = Duration::from_micros(500);
+
+/// What runs so late will not run.
+const LOCAL_ROUTE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Opens a pod's network namespace.
 ///
@@ -62,7 +73,7 @@ pub async fn wire(path: &Path, wiring: &PodWiring) -> Result<(), Error> {
     let Some(ends) = create(&host, &pod, &namespace, wiring).await? else {
         return Ok(());
     };
-    let done = set_up_both(&host, &pod, ends, wiring).await;
+    let done = set_up_both((&host, &pod), &namespace, ends, wiring).await;
     if done.is_err() {
         undo(&host, wiring).await;
     }
@@ -108,15 +119,28 @@ async fn undo(host: &Routing, wiring: &PodWiring) {
     }
 }
 
-async fn set_up_both(host: &Routing, pod: &Routing, ends: Ends, wiring: &PodWiring) -> Result<(), Error> {
+async fn set_up_both(
+    (host, pod): (&Routing, &Routing),
+    namespace: &OwnedFd,
+    ends: Ends,
+    wiring: &PodWiring,
+) -> Result<(), Error> {
     failpoint::reach(Step::PairCreated);
-    without_link_local(host, ends.host).await?;
+    if wiring.v6.is_some() {
+        sysctl::let_speak_ipv6(&wiring.host_name)?;
+        sysctl::let_have_ipv6(namespace.as_fd(), &wiring.pod_name)?;
+        set_up(host, ends.host).await?;
+    } else {
+        without_link_local(host, ends.host).await?;
+    }
     failpoint::reach(Step::HostEndUp);
     set_up_pod_end(pod, ends.pod, wiring).await?;
     failpoint::reach(Step::PodRouted);
-    let route = host_route(wiring, ends.host);
-    let words = attempt(format!("add the node's route to {}", wiring.address));
-    host.replace_route(&kernel_route(&route)).await.map_err(words)?;
+    for leg in wiring.legs() {
+        let route = host_route(wiring, leg, ends.host);
+        let words = attempt(format!("add the node's route to {}", leg.address));
+        host.replace_route(&kernel_route(&route)).await.map_err(words)?;
+    }
     for rule in &wiring.rules {
         apply(host, NetOp::AddRule(*rule)).await?;
     }
@@ -233,8 +257,7 @@ async fn bury(host: &Routing, pod_end: &Link, own: Option<Mac>) -> Result<bool, 
     }
 }
 
-/// No link-local address, so no duplicate address detection: the pod has no IPv6. The mode must be set before the
-/// device goes up, in a message of its own.
+/// No link-local address. The mode must be set before the device goes up, in a message of its own.
 async fn without_link_local(routing: &Routing, index: u32) -> Result<(), Error> {
     let quiet = LinkChange {
         link_local: Some(false),
@@ -245,59 +268,93 @@ async fn without_link_local(routing: &Routing, index: u32) -> Result<(), Error> 
         Err(error) if error.errno() == Some(nix::errno::Errno::EAFNOSUPPORT) => Ok(()),
         done => done.map_err(attempt("switch off link-local addresses")),
     }?;
+    set_up(routing, index).await
+}
+
+async fn set_up(routing: &Routing, index: u32) -> Result<(), Error> {
     routing.set_up(index).await.map_err(attempt("set the device up"))
 }
 
 async fn set_up_pod_end(pod: &Routing, index: u32, wiring: &PodWiring) -> Result<(), Error> {
     without_link_local(pod, index).await?;
     failpoint::reach(Step::PodEndUp);
-    let own = Ipv4Net::from(wiring.address);
-    let address = netlink::Address::new(index, IpNet::V4(own));
-    pod.add_address(&address)
-        .await
-        .map_err(attempt(format!("give the pod {own}")))?;
-    failpoint::reach(Step::PodAddressed);
-    for route in pod_routes(wiring, index) {
-        pod.add_route(&route)
+    for leg in wiring.legs() {
+        let own = IpNet::from(leg.address);
+        let mut address = netlink::Address::new(index, own);
+        address.no_dad = leg.address.is_ipv6();
+        pod.add_address(&address)
             .await
-            .map_err(attempt(format!("add the pod's route to {}", route.destination)))?;
+            .map_err(attempt(format!("give the pod {own}")))?;
     }
-    let neighbour = gateway_neighbour(wiring, index);
-    pod.replace_neighbour(&neighbour)
-        .await
-        .map_err(attempt("tell the pod its gateway's MAC"))
+    failpoint::reach(Step::PodAddressed);
+    for leg in wiring.legs() {
+        for route in pod_routes(leg, index) {
+            pod.add_route(&route)
+                .await
+                .map_err(attempt(format!("add the pod's route to {}", route.destination)))?;
+        }
+        let neighbour = gateway_neighbour(wiring, leg, index);
+        pod.replace_neighbour(&neighbour)
+            .await
+            .map_err(attempt("tell the pod its gateway's MAC"))?;
+    }
+    match wiring.v6 {
+        Some(leg) => await_local_route(pod, leg.address).await,
+        None => Ok(()),
+    }
+}
+
+/// The kernel takes what is sent to a new IPv6 address only a little later, once a work item of its own has run: a pod that
+/// is ready sooner would miss its first packets.
+async fn await_local_route(pod: &Routing, address: Ipv6Addr) -> Result<(), Error> {
+    let own = IpNet::from(IpAddr::V6(address));
+    let began = tokio::time::Instant::now();
+    loop {
+        let routes = pod.routes(Family::V6, netlink::LOCAL_TABLE).await;
+        let routes = routes.map_err(attempt("list the pod's local routes"))?;
+        if routes.iter().any(|route| route.destination == own) {
+            return Ok(());
+        }
+        if began.elapsed() > LOCAL_ROUTE_LIMIT {
+            return Err(Error::NotUsable { address });
+        }
+        tokio::time::sleep(LOCAL_ROUTE_PAUSE).await;
+    }
 }
 
 /// The pod's routes: to its gateway, and by it to everything.
-fn pod_routes(wiring: &PodWiring, index: u32) -> [netlink::Route; 2] {
-    let gateway = IpAddr::V4(wiring.gateway);
-    let mut on_link = netlink::Route::new(IpNet::from(gateway), TableId::MAIN.0);
+fn pod_routes(leg: Leg<IpAddr>, index: u32) -> [netlink::Route; 2] {
+    let everything = match leg.gateway {
+        IpAddr::V4(_) => IpNet::V4(Ipv4Net::default()),
+        IpAddr::V6(_) => IpNet::V6(Ipv6Net::default()),
+    };
+    let mut on_link = netlink::Route::new(IpNet::from(leg.gateway), TableId::MAIN.0);
     on_link.out = Some(index);
     on_link.scope = Scope::Link;
-    let mut default = netlink::Route::new(IpNet::V4(Ipv4Net::default()), TableId::MAIN.0);
+    let mut default = netlink::Route::new(everything, TableId::MAIN.0);
     default.out = Some(index);
-    default.gateway = Some(gateway);
+    default.gateway = Some(leg.gateway);
     [on_link, default]
 }
 
-fn gateway_neighbour(wiring: &PodWiring, index: u32) -> Neighbour {
+fn gateway_neighbour(wiring: &PodWiring, leg: Leg<IpAddr>, index: u32) -> Neighbour {
     let mac = Some(netlink::Mac(wiring.host_mac.0));
     Neighbour {
         index,
-        ip: IpAddr::V4(wiring.gateway),
+        ip: leg.gateway,
         mac,
         permanent: true,
     }
 }
 
-fn host_route(wiring: &PodWiring, index: u32) -> Route {
+fn host_route(wiring: &PodWiring, leg: Leg<IpAddr>, index: u32) -> Route {
     let via = Via::Link {
         index,
-        source: wiring.node_address,
+        source: leg.node_address,
     };
     Route {
         table: wiring.table,
-        to: wiring.address.into(),
+        to: leg.address.into(),
         via,
     }
 }
@@ -328,7 +385,7 @@ pub struct Remains {
     /// to its namespace.
     pub host_mac: Option<Mac>,
     /// The pod's addresses.
-    pub addresses: Vec<Ipv4Addr>,
+    pub addresses: Vec<IpAddr>,
     /// The table that holds the routes to them.
     pub table: TableId,
     /// Rules of the node for this pod alone.
@@ -340,7 +397,7 @@ impl From<&PodWiring> for Remains {
         Self {
             host_name: wiring.host_name.clone(),
             host_mac: Some(wiring.host_mac),
-            addresses: vec![wiring.address],
+            addresses: wiring.addresses().iter().collect(),
             table: wiring.table,
             rules: wiring.rules.clone(),
         }

@@ -1,6 +1,10 @@
-//! Settings that we expect and do not make: `/proc/sys` may be read-only for us.
+//! Settings of the kernel. Those of a pod's pair the plugin makes; those of the node the daemon makes only where somebody has
+//! not made them yet, because `/proc/sys` may be read-only for it.
 
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
+
+use ipamd_core::id::IfName;
 
 use crate::Error;
 
@@ -10,6 +14,60 @@ use crate::Error;
 /// When the setting cannot be read.
 pub fn forwards_ipv4() -> Result<bool, Error> {
     read(Path::new("/proc/sys/net/ipv4/ip_forward")).map(|value| value == "1")
+}
+
+/// Makes the node forward IPv6 and yet take its default route from router advertisements on its primary device, which
+/// forwarding would end otherwise (Documentation/networking/ip-sysctl.rst, `forwarding`, `accept_ra`). What is as it
+/// should be is not written.
+///
+/// # Errors
+/// When a setting is otherwise and cannot be written.
+pub fn forward_ipv6(primary: &IfName) -> Result<(), Error> {
+    let conf = Path::new("/proc/sys/net/ipv6/conf");
+    let settings = [
+        (conf.join(primary.as_str()).join("accept_ra"), "2"),
+        (conf.join("all/forwarding"), "1"),
+    ];
+    for (path, wanted) in settings {
+        if read(&path)? != wanted {
+            set_at(&path, wanted)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the host end of a pod with IPv6 needs before it goes up: its link-local address is usable at once, with which the
+/// node asks for the pod's MAC, and the pod cannot advertise itself as a router.
+pub(crate) fn let_speak_ipv6(host_end: &IfName) -> Result<(), Error> {
+    set(host_end, "disable_ipv6", "0")?;
+    set(host_end, "accept_ra", "0")?;
+    set(host_end, "accept_dad", "0")
+}
+
+/// Lets the pod have IPv6, whatever the namespace was made with.
+pub(crate) fn let_have_ipv6(namespace: BorrowedFd<'_>, pod_end: &IfName) -> Result<(), Error> {
+    let write = || {
+        set_at(Path::new("/proc/sys/net/ipv6/conf/lo/disable_ipv6"), "0")?;
+        set(pod_end, "disable_ipv6", "0")
+    };
+    let done = netlink::netns::inside(namespace, write);
+    done.map_err(|source| Error::Namespace {
+        path: PathBuf::from("the pod's"),
+        source,
+    })?
+}
+
+/// Sets one IPv6 setting of a device.
+fn set(device: &IfName, setting: &str, value: &str) -> Result<(), Error> {
+    let conf = Path::new("/proc/sys/net/ipv6/conf");
+    set_at(&conf.join(device.as_str()).join(setting), value)
+}
+
+fn set_at(path: &Path, value: &str) -> Result<(), Error> {
+    std::fs::write(path, value).map_err(|source| Error::SetSetting {
+        path: PathBuf::from(path),
+        source,
+    })
 }
 
 /// The boot id: changes with each boot of the node's kernel.

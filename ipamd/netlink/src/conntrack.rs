@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 
+use crate::Family;
 use crate::nft::encode::{Encoder, Header, Message, attributes, messages};
 
 /// `NFNL_SUBSYS_CTNETLINK` (kernel, include/uapi/linux/netfilter/nfnetlink.h), as the high byte of a message's type.
@@ -26,6 +27,7 @@ const CTA_ID: u16 = 12;
 const CTA_FILTER: u16 = 25;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_IP_V4_SRC: u16 = 1;
+const CTA_IP_V6_SRC: u16 = 3;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const CTA_FILTER_REPLY_FLAGS: u16 = 2;
 /// `CTA_FILTER_F_CTA_IP_SRC` (kernel, net/netfilter/nf_internals.h).
@@ -33,7 +35,6 @@ const BY_SOURCE: u32 = 1;
 /// Set on every nest (kernel, include/uapi/linux/netlink.h, `NLA_F_NESTED`).
 const NLA_F_NESTED: u16 = 0x8000;
 
-const AF_INET: u8 = 2;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 0x1;
@@ -78,6 +79,7 @@ pub enum Error {
 
 /// A flow, as deleting it needs it.
 struct Flow {
+    family: Family,
     tuple: Vec<u8>,
     id: Vec<u8>,
 }
@@ -115,7 +117,7 @@ impl Conntrack {
     ///
     /// # Errors
     /// When the kernel refuses; some flows may be gone by then.
-    pub fn forget(&mut self, addresses: &BTreeSet<Ipv4Addr>) -> Result<usize, Error> {
+    pub fn forget(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<usize, Error> {
         let flows = self.flows(addresses)?;
         for some in flows.chunks(DELETIONS_AT_ONCE) {
             self.delete(some)?;
@@ -127,33 +129,39 @@ impl Conntrack {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn count(&mut self, addresses: &BTreeSet<Ipv4Addr>) -> Result<usize, Error> {
+    pub fn count(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<usize, Error> {
         Ok(self.flows(addresses)?.len())
     }
 
-    fn flows(&mut self, addresses: &BTreeSet<Ipv4Addr>) -> Result<Vec<Flow>, Error> {
+    fn flows(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<Vec<Flow>, Error> {
         let mut flows = Vec::new();
-        if addresses.len() > NARROWED {
-            flows = self.list(addresses, None)?;
-        } else {
+        for family in [Family::V4, Family::V6] {
+            let of_family = addresses.iter().filter(|address| Family::of(**address) == family);
+            let addresses: BTreeSet<IpAddr> = of_family.copied().collect();
+            if addresses.len() > NARROWED {
+                flows.extend(self.list(family, &addresses, None)?);
+                continue;
+            }
             for address in addresses {
                 for direction in [Direction::Original, Direction::Reply] {
-                    let one = BTreeSet::from([*address]);
-                    flows.extend(self.list(&one, Some((*address, direction)))?);
+                    let one = BTreeSet::from([address]);
+                    flows.extend(self.list(family, &one, Some((address, direction)))?);
                 }
             }
         }
         Ok(flows)
     }
 
+    /// The flows of one family, of one source or of all.
     fn list(
         &mut self,
-        addresses: &BTreeSet<Ipv4Addr>,
-        narrowed: Option<(Ipv4Addr, Direction)>,
+        family: Family,
+        addresses: &BTreeSet<IpAddr>,
+        narrowed: Option<(IpAddr, Direction)>,
     ) -> Result<Vec<Flow>, Error> {
         const ATTEMPT: &str = "list connections";
         let mut out = Encoder::default();
-        let header = self.header(GET, NLM_F_REQUEST | NLM_F_DUMP);
+        let header = self.header(family, GET, NLM_F_REQUEST | NLM_F_DUMP);
         out.message(header, |body| {
             if let Some((address, direction)) = narrowed {
                 by_source(body, address, direction);
@@ -169,7 +177,7 @@ impl Conntrack {
                     NLMSG_ERROR => {
                         return refused(&message, ATTEMPT).map_or(Ok(flows), Err);
                     }
-                    _ => flows.extend(flow(&message, addresses)),
+                    _ => flows.extend(flow(family, &message, addresses)),
                 }
             }
         }
@@ -179,7 +187,7 @@ impl Conntrack {
         const ATTEMPT: &str = "delete a connection";
         let mut out = Encoder::default();
         for flow in flows {
-            let header = self.header(DELETE, NLM_F_REQUEST | NLM_F_ACK);
+            let header = self.header(flow.family, DELETE, NLM_F_REQUEST | NLM_F_ACK);
             out.message(header, |body| {
                 body.put(CTA_TUPLE_ORIG | NLA_F_NESTED, &flow.tuple);
                 body.put(CTA_ID, &flow.id);
@@ -205,13 +213,13 @@ impl Conntrack {
         Ok(())
     }
 
-    fn header(&mut self, message_type: u16, flags: u16) -> Header {
+    fn header(&mut self, family: Family, message_type: u16, flags: u16) -> Header {
         self.sequence = self.sequence.wrapping_add(1);
         Header {
             message_type,
             flags,
             sequence: self.sequence,
-            family: AF_INET,
+            family: family.number().into(),
             resource: 0,
         }
     }
@@ -230,13 +238,16 @@ impl Conntrack {
 }
 
 /// Asks for flows with this source in this direction only.
-fn by_source(body: &mut Encoder, address: Ipv4Addr, direction: Direction) {
+fn by_source(body: &mut Encoder, address: IpAddr, direction: Direction) {
     let (tuple, flags) = match direction {
         Direction::Original => (CTA_TUPLE_ORIG, CTA_FILTER_ORIG_FLAGS),
         Direction::Reply => (CTA_TUPLE_REPLY, CTA_FILTER_REPLY_FLAGS),
     };
     body.nest(tuple, |tuple| {
-        tuple.nest(CTA_TUPLE_IP, |ip| ip.put(CTA_IP_V4_SRC, &address.octets()));
+        tuple.nest(CTA_TUPLE_IP, |ip| match address {
+            IpAddr::V4(address) => ip.put(CTA_IP_V4_SRC, &address.octets()),
+            IpAddr::V6(address) => ip.put(CTA_IP_V6_SRC, &address.octets()),
+        });
     });
     body.nest(CTA_FILTER, |filter| {
         for each in [CTA_FILTER_ORIG_FLAGS, CTA_FILTER_REPLY_FLAGS] {
@@ -247,7 +258,7 @@ fn by_source(body: &mut Encoder, address: Ipv4Addr, direction: Direction) {
 }
 
 /// The flow of a listed message, if one of the addresses is a source in it.
-fn flow(message: &Message<'_>, addresses: &BTreeSet<Ipv4Addr>) -> Option<Flow> {
+fn flow(family: Family, message: &Message<'_>, addresses: &BTreeSet<IpAddr>) -> Option<Flow> {
     let body = message.body.get(4..)?;
     let value = |wanted| {
         attributes(body)
@@ -259,16 +270,19 @@ fn flow(message: &Message<'_>, addresses: &BTreeSet<Ipv4Addr>) -> Option<Flow> {
     let mut sources = sources.filter_map(source);
     sources.any(|source| addresses.contains(&source)).then_some(())?;
     Some(Flow {
+        family,
         tuple: original.to_vec(),
         id: value(CTA_ID)?.to_vec(),
     })
 }
 
-fn source(tuple: &[u8]) -> Option<Ipv4Addr> {
+fn source(tuple: &[u8]) -> Option<IpAddr> {
     let (_, ip) = attributes(tuple).find(|(kind, _)| *kind == CTA_TUPLE_IP)?;
-    let (_, source) = attributes(ip).find(|(kind, _)| *kind == CTA_IP_V4_SRC)?;
-    let octets: [u8; 4] = source.try_into().ok()?;
-    Some(octets.into())
+    attributes(ip).find_map(|(kind, source)| match kind {
+        CTA_IP_V4_SRC => <[u8; 4]>::try_from(source).ok().map(IpAddr::from),
+        CTA_IP_V6_SRC => <[u8; 16]>::try_from(source).ok().map(IpAddr::from),
+        _ => None,
+    })
 }
 
 /// What an error message says; an acknowledgement is an error of 0.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ipamd_core::policy::DevicePolicy;
+use ipamd_core::policy::{DevicePolicy, Families};
 
 use super::value::Values;
 
@@ -12,13 +12,21 @@ const MTU_BYTES: u32 = 9001;
 /// The least that every IPv4 host must take (RFC 791), which the peer's entry point demands too.
 const LEAST_MTU_BYTES: u32 = 576;
 
+/// The least that every IPv6 link must carry (RFC 8200), which the peer's entry point demands then.
+const LEAST_IPV6_MTU_BYTES: u32 = 1280;
+
 /// MTU of ENIs and pods, and the name of veths.
-pub(super) fn devices(values: &mut Values<'_>) -> DevicePolicy {
+pub(super) fn devices(values: &mut Values<'_>, families: Families) -> DevicePolicy {
+    let least = if families.has_v6() {
+        LEAST_IPV6_MTU_BYTES
+    } else {
+        LEAST_MTU_BYTES
+    };
     let eni_mtu_bytes = values
-        .bounded("AWS_VPC_ENI_MTU", LEAST_MTU_BYTES..=MTU_BYTES)
+        .bounded("AWS_VPC_ENI_MTU", least..=MTU_BYTES)
         .unwrap_or(MTU_BYTES);
     let pod_mtu_bytes = values
-        .bounded("POD_MTU", LEAST_MTU_BYTES..=MTU_BYTES)
+        .bounded("POD_MTU", least..=MTU_BYTES)
         .unwrap_or(eni_mtu_bytes);
     DevicePolicy {
         eni_mtu_bytes,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipamd_core::address::{AddressCount, BlockKind, PrefixCount};
 use ipamd_core::pace;
-use ipamd_core::policy::{AddressTarget, WarmTargets};
+use ipamd_core::policy::{AddressTarget, Families, WarmTargets};
 
 use super::value::Values;
 
@@ -18,6 +18,41 @@ const DWELL_SECONDS: u32 = 60;
 
 /// A day: nobody means more, and arithmetic stays far from its edges.
 const LONGEST_SECONDS: u32 = 86_400;
+
+/// `ENABLE_IPv4` and `ENABLE_IPv6`: the peer wants exactly one; with both, pods get both. Nothing said is IPv4.
+pub(super) fn families(values: &mut Values<'_>) -> Families {
+    let six = values.boolean("ENABLE_IPv6", false);
+    match (values.boolean("ENABLE_IPv4", !six), six) {
+        (true, false) => Families::V4,
+        (false, true) => Families::V6,
+        (true, true) => Families::Both,
+        (false, false) => {
+            values.fault(
+                "ENABLE_IPv4",
+                "leaves pods no address; set it or ENABLE_IPv6 to true",
+            );
+            Families::V4
+        }
+    }
+}
+
+/// Names targets that a node without IPv4 has no use for: one prefix holds more addresses than it runs pods.
+pub(super) fn warm_without_ipv4(values: &mut Values<'_>) {
+    for variable in [
+        "WARM_ENI_TARGET",
+        "WARM_PREFIX_TARGET",
+        "WARM_IP_TARGET",
+        "MINIMUM_IP_TARGET",
+    ] {
+        let is_default = |value: &str| ["", "0", "1"].contains(&value);
+        if values.raw(variable).is_some_and(|value| !is_default(value)) {
+            values.warn(
+                variable,
+                "does not count without IPv4: one IPv6 prefix serves all pods",
+            );
+        }
+    }
+}
 
 /// `ENABLE_PREFIX_DELEGATION`.
 pub(super) fn kind(values: &mut Values<'_>) -> BlockKind {
@@ -113,8 +148,7 @@ fn seconds(values: &mut Values<'_>, variable: &str, default: u32) -> Duration {
 }
 
 /// Modes of the peer that this version does not serve: said aloud instead of silently ignored.
-const UNSERVED: [&str; 6] = [
-    "ENABLE_IPv6",
+const UNSERVED: [&str; 5] = [
     "ENABLE_POD_ENI",
     "ENABLE_MULTI_NIC",
     "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",
@@ -128,7 +162,7 @@ pub(super) fn unserved(values: &mut Values<'_>) {
         if values.boolean(variable, false) {
             values.warn(
                 variable,
-                "is not served by this version; the node runs with secondary IPv4 addresses",
+                "is not served by this version; the node runs without it",
             );
         }
     }

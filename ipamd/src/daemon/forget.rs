@@ -2,7 +2,7 @@
 //! table takes a while. One at a time; what settles meanwhile is next.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use ipamd_core::moment::Moment;
 use netlink::conntrack::Conntrack;
@@ -28,14 +28,14 @@ impl Daemon<'_> {
         });
     }
 
-    pub(super) fn handle_forgotten(&mut self, addresses: &BTreeSet<Ipv4Addr>) {
+    pub(super) fn handle_forgotten(&mut self, addresses: &BTreeSet<IpAddr>) {
         self.forgetting = false;
         self.ledger.handle_forgotten(addresses);
     }
 }
 
 /// A kernel that cannot forget must not keep addresses from pods: it is said, and the cool-down alone has to do.
-fn forget(addresses: &BTreeSet<Ipv4Addr>) {
+fn forget(addresses: &BTreeSet<IpAddr>) {
     let forgotten = Conntrack::open().and_then(|mut conntrack| conntrack.forget(addresses));
     match forgotten {
         Ok(0) => {}

@@ -1,7 +1,7 @@
 //! What the daemon's one task is told, and how it refuses.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipamd_core::action::{Action, Effect, Fault};
@@ -92,7 +92,7 @@ pub(crate) enum Message {
         outcome: Result<Effect, Fault>,
     },
     /// The kernel forgot the connections of these addresses.
-    Forgotten(BTreeSet<Ipv4Addr>),
+    Forgotten(BTreeSet<IpAddr>),
     /// The node's network changed.
     KernelChanged(Notice),
     /// The node's network was looked at: what should it be like now? Nothing, until the node is known.

@@ -13,7 +13,8 @@ use crate::kernel::keeper::Check;
 
 impl Daemon<'_> {
     pub(super) async fn tell_health(&mut self) {
-        let could_give = self.serving || self.ledger.has_free() || self.report.wants_nothing();
+        let could_give =
+            self.serving || self.ledger.has_free(&self.config.policy) || self.report.wants_nothing();
         let serving = self.why_not_ready().is_none() && could_give;
         if serving == self.serving {
             return;
@@ -38,7 +39,7 @@ impl Daemon<'_> {
 
     /// A full node is told only to operators who asked for the specification's letter: kubelet evicts for it.
     fn why_full(&self) -> Option<NotReady> {
-        let full = self.config.process.status_fails_when_full && !self.ledger.has_free();
+        let full = self.config.process.status_fails_when_full && !self.ledger.has_free(&self.config.policy);
         full.then(|| NotReady {
             reason: format!(
                 "no address is free. {}",
@@ -51,7 +52,12 @@ impl Daemon<'_> {
     /// Why an ADD could not be served even were there a free address, with the next step.
     pub(super) fn why_not_ready(&self) -> Option<NotReady> {
         let trouble = self.trouble.as_deref();
-        let why = explain::not_ready(&self.ledger, self.limits, trouble, &self.report)?;
+        let why = explain::not_ready(
+            (&self.config.policy, &self.ledger),
+            self.limits,
+            trouble,
+            &self.report,
+        )?;
         Some(NotReady {
             reason: why.to_string(),
             impaired: why.impairs_pods(),

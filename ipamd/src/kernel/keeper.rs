@@ -53,7 +53,7 @@ struct Extent {
 #[derive(Debug)]
 enum Order {
     Pass(Extent),
-    Check(Check),
+    Check(Box<Check>),
 }
 
 /// The owner's end.
@@ -122,7 +122,7 @@ impl Keeper {
 
     /// Answers a CHECK.
     pub(crate) fn check(&self, check: Check) {
-        if let Err(refused) = self.orders.try_send(Order::Check(check))
+        if let Err(refused) = self.orders.try_send(Order::Check(Box::new(check)))
             && let Order::Check(check) = refused.into_inner()
         {
             let problems =

@@ -7,6 +7,7 @@
 use ipamd_core::id::{AttachmentKey, Malformed, Pod};
 use ipamd_core::ledger::{AddRequest, Lease};
 use ipamd_core::net::TableId;
+use ipamd_core::policy::{Families, Policy};
 use ipamd_core::snat::{SnatPolicy, untranslated};
 use proto::peer;
 use proto::peer::cni_backend_server::CniBackend;
@@ -22,14 +23,16 @@ pub(super) struct Service {
     owner: Owner,
     network_policy_mode: String,
     snat: SnatPolicy,
+    families: Families,
 }
 
 impl Service {
-    pub(super) fn new(owner: Owner, network_policy_mode: String, snat: SnatPolicy) -> Self {
+    pub(super) fn new(owner: Owner, network_policy_mode: String, policy: &Policy) -> Self {
         Self {
             owner,
             network_policy_mode,
-            snat,
+            snat: policy.snat.clone(),
+            families: policy.families,
         }
     }
 
@@ -83,13 +86,19 @@ fn key(container: &str, interface: &str, network: &str) -> Result<AttachmentKey,
     })
 }
 
+/// Empty where there is none.
+fn text(address: Option<impl ToString>) -> String {
+    address.map(|address| address.to_string()).unwrap_or_default()
+}
+
 /// Where the address is, in the peer's numbers.
 fn allocation(lease: &Lease, facts: &Facts) -> peer::IpAllocationMetadata {
     let place = lease.eni.as_ref().and_then(|eni| facts.places.get(eni));
+    let addresses = lease.wiring.addresses();
     let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     peer::IpAllocationMetadata {
-        i_pv4_addr: lease.wiring.address.to_string(),
-        i_pv6_addr: String::new(),
+        i_pv4_addr: text(addresses.v4),
+        i_pv6_addr: text(addresses.v6),
         device_number: place.map(|place| number(place.device_index)).unwrap_or_default(),
         route_table_id: number(place.map_or(TableId::MAIN, |place| place.table()).0),
     }
@@ -142,8 +151,8 @@ impl ConfigServerBackend for Service {
         Ok(Response::new(peer::NetworkPolicyAgentConfigReply {
             network_policy_mode: self.network_policy_mode.clone(),
             multi_nic_enabled: false,
-            node_i_pv4: node.primary_ip.to_string(),
-            node_i_pv6: String::new(),
+            node_i_pv4: text(self.families.has_v4().then_some(node.primary_ip)),
+            node_i_pv6: text(node.primary_ip6.filter(|_| self.families.has_v6())),
             instance_id: node.instance.to_string(),
             region: node.region,
         }))

@@ -68,6 +68,8 @@ pub struct Wishes {
     pub subnet: &'static str,
     /// Whether a container runtime can run on both nodes.
     pub runtime: bool,
+    /// Whether the VPC and both subnets have IPv6.
+    pub ipv6: bool,
 }
 
 impl Default for Wishes {
@@ -82,6 +84,7 @@ impl Default for Wishes {
             instance_type: "t3.medium",
             subnet: "10.0.0.0/20",
             runtime: false,
+            ipv6: false,
         }
     }
 }
@@ -122,7 +125,7 @@ impl Site {
                 name: name.to_owned(),
                 cidr: cidr.parse()?,
                 zone: zone.to_owned(),
-                ipv6: false,
+                ipv6: wishes.ipv6,
             })
         };
         let node = |name: &str, subnet: &str| Node {
@@ -137,7 +140,7 @@ impl Site {
         let scenario = Scenario {
             seed: 1,
             vpc: "10.0.0.0/16".parse()?,
-            ipv6: false,
+            ipv6: wishes.ipv6,
             ec2: wishes.ec2,
             security_groups: Vec::new(),
             subnets: vec![

@@ -2,7 +2,7 @@
 //! standard input, its answer kept for later verbs.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -177,8 +177,10 @@ impl PodName {
 pub struct Pod {
     /// Who it is.
     pub name: PodName,
-    /// Its address.
+    /// Its IPv4 address; 0.0.0.0 where it has IPv6 alone.
     pub address: Ipv4Addr,
+    /// All its addresses, at least one.
+    pub addresses: Vec<IpAddr>,
     /// What the plugin printed.
     pub result: Value,
     /// From exec to result.
@@ -193,13 +195,17 @@ impl Pod {
         self.namespace.as_fd()
     }
 
+    fn first_address(&self) -> IpAddr {
+        self.addresses.first().copied().unwrap_or(self.address.into())
+    }
+
     /// The pod as one that asks and is asked.
     #[must_use]
     pub fn place(&self) -> Place {
         Place {
             name: self.name.name.clone(),
             namespace: Arc::clone(&self.namespace),
-            address: SocketAddr::new(self.address.into(), PROBE_PORT),
+            address: SocketAddr::new(self.first_address(), PROBE_PORT),
         }
     }
 }
@@ -220,24 +226,34 @@ pub async fn add(node: &Node, plugin: &Plugin, name: &PodName) -> Result<Pod, Er
             return Err(error);
         }
     };
-    let address = result
-        .pointer("/ips/0/address")
-        .and_then(Value::as_str)
-        .and_then(|text| text.parse().ok());
-    match address {
-        Some(IpNet::V4(net)) => Ok(Pod {
-            name: name.clone(),
-            address: net.addr(),
-            result,
-            took,
-            namespace,
-        }),
-        _ => Err(Error::Nonsense {
+    let addresses = addresses(&result);
+    if addresses.is_empty() {
+        return Err(Error::Nonsense {
             verb: "ADD",
             pod: name.name.clone(),
             text: result.to_string(),
-        }),
+        });
     }
+    let ipv4 = addresses.iter().find_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    });
+    Ok(Pod {
+        name: name.clone(),
+        address: ipv4.unwrap_or(Ipv4Addr::UNSPECIFIED),
+        addresses,
+        result,
+        took,
+        namespace,
+    })
+}
+
+/// The addresses of a result.
+fn addresses(result: &Value) -> Vec<IpAddr> {
+    let ips = result.get("ips").and_then(Value::as_array).into_iter().flatten();
+    let texts = ips.filter_map(|ip| ip.get("address")?.as_str());
+    let nets = texts.filter_map(|text| text.parse::<IpNet>().ok());
+    nets.map(|net| net.addr()).collect()
 }
 
 /// A runtime follows a failed ADD with a DEL and lets go of the namespace; the ADD's failure is what is told.

@@ -2,7 +2,6 @@
 //! connections are forgotten meanwhile. Both must be over before an address is given again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,14 +12,24 @@ use crate::moment::{Moment, Stamp};
 /// takes them away in milliseconds, and this is for a busy node. Assumed.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Addresses that rest.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cooldown {
-    resting: BTreeMap<Ipv4Addr, Rest>,
+/// Addresses of one family that rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cooldown<A: Ord> {
+    resting: BTreeMap<A, Rest>,
     /// The ends of all rests.
-    ends: BTreeSet<(Moment, Ipv4Addr)>,
+    ends: BTreeSet<(Moment, A)>,
     /// When connections are to be forgotten, of those whose were not.
-    settles: BTreeSet<(Moment, Ipv4Addr)>,
+    settles: BTreeSet<(Moment, A)>,
+}
+
+impl<A: Ord> Default for Cooldown<A> {
+    fn default() -> Self {
+        Self {
+            resting: BTreeMap::new(),
+            ends: BTreeSet::new(),
+            settles: BTreeSet::new(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,9 +40,9 @@ struct Rest {
     connected: bool,
 }
 
-impl Cooldown {
+impl<A: Copy + Ord> Cooldown<A> {
     /// Lets an address rest from `at` on.
-    pub fn insert(&mut self, address: Ipv4Addr, at: Stamp, rest: Duration) {
+    pub fn insert(&mut self, address: A, at: Stamp, rest: Duration) {
         self.remove(address);
         let until = at.moment.after(rest);
         let rest = Rest {
@@ -47,7 +56,7 @@ impl Cooldown {
     }
 
     /// Ends the rest of an address at once: it is held again by whom the journal says.
-    pub fn remove(&mut self, address: Ipv4Addr) {
+    pub fn remove(&mut self, address: A) {
         if let Some(rest) = self.resting.remove(&address) {
             self.ends.remove(&(rest.until, address));
             self.settles.remove(&(settled(&rest), address));
@@ -56,24 +65,30 @@ impl Cooldown {
 
     /// Whether the address rests, or has rested and nobody has been told yet.
     #[must_use]
-    pub fn contains(&self, address: Ipv4Addr) -> bool {
+    pub fn contains(&self, address: A) -> bool {
         self.resting.contains_key(&address)
     }
 
     /// Whether the address still rests.
     #[must_use]
-    pub fn rests(&self, address: Ipv4Addr, now: Moment) -> bool {
+    pub fn rests(&self, address: A, now: Moment) -> bool {
         self.resting
             .get(&address)
             .is_some_and(|rest| now < rest.until || rest.connected)
     }
 
     /// Everything that still rests, and since when.
-    pub fn iter(&self, now: Moment) -> impl Iterator<Item = (Ipv4Addr, Stamp)> {
+    pub fn iter(&self, now: Moment) -> impl Iterator<Item = (A, Stamp)> {
         self.resting
             .iter()
             .filter(move |(_, rest)| now < rest.until || rest.connected)
             .map(|(address, rest)| (*address, rest.at))
+    }
+
+    /// How many are not free, those included whose rest is over and nobody has been told.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.resting.len()
     }
 
     /// How many rest.
@@ -97,7 +112,7 @@ impl Cooldown {
     }
 
     /// Takes the addresses whose connections are to be forgotten now; [`Self::handle_forgotten`] follows.
-    pub fn take_settled(&mut self, now: Moment) -> BTreeSet<Ipv4Addr> {
+    pub fn take_settled(&mut self, now: Moment) -> BTreeSet<A> {
         let mut taken = BTreeSet::new();
         while let Some((_, address)) = self.settles.first().copied().filter(|(at, _)| *at <= now) {
             self.settles.pop_first();
@@ -106,18 +121,16 @@ impl Cooldown {
         taken
     }
 
-    /// Notes that the connections of these addresses are forgotten.
-    pub fn handle_forgotten(&mut self, addresses: &BTreeSet<Ipv4Addr>) {
-        for address in addresses {
-            if let Some(rest) = self.resting.get_mut(address) {
-                // One that was held and released meanwhile is due again.
-                rest.connected = self.settles.contains(&(settled(rest), *address));
-            }
+    /// Notes that the connections of an address are forgotten.
+    pub fn handle_forgotten(&mut self, address: A) {
+        if let Some(rest) = self.resting.get_mut(&address) {
+            // One that was held and released meanwhile is due again.
+            rest.connected = self.settles.contains(&(settled(rest), address));
         }
     }
 
     /// Takes out an address that has rested, and since when it did; to be called until there is none.
-    pub fn poll_rested(&mut self, now: Moment) -> Option<(Ipv4Addr, Moment)> {
+    pub fn poll_rested(&mut self, now: Moment) -> Option<(A, Moment)> {
         let over = self.ends.iter().take_while(|(until, _)| *until <= now);
         let (_, address) = *over.clone().find(|(_, address)| !self.rests(*address, now))?;
         let since = self.resting.get(&address).map(|rest| rest.at.moment);
@@ -133,6 +146,8 @@ fn settled(rest: &Rest) -> Moment {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn moment(seconds: u64) -> Moment {
@@ -152,7 +167,9 @@ mod tests {
         let address = Ipv4Addr::new(10, 0, 0, 9);
         cooldown.insert(address, stamp(100), Duration::from_secs(30));
         let settled = cooldown.take_settled(moment(101));
-        cooldown.handle_forgotten(&settled);
+        settled
+            .into_iter()
+            .for_each(|address| cooldown.handle_forgotten(address));
         assert!(cooldown.rests(address, moment(129)));
         assert_eq!(cooldown.next_deadline(moment(129)), Some(moment(130)));
         assert!(!cooldown.rests(address, moment(130)));
@@ -174,14 +191,18 @@ mod tests {
         assert_eq!(settled, [address].into());
         assert!(cooldown.take_settled(moment(200)).is_empty());
         cooldown.insert(address, stamp(200), Duration::ZERO);
-        cooldown.handle_forgotten(&settled);
+        settled
+            .into_iter()
+            .for_each(|address| cooldown.handle_forgotten(address));
         assert_eq!(
             cooldown.poll_rested(moment(200)),
             None,
             "what was forgotten was another's"
         );
         let settled = cooldown.take_settled(moment(200));
-        cooldown.handle_forgotten(&settled);
+        settled
+            .into_iter()
+            .for_each(|address| cooldown.handle_forgotten(address));
         assert_eq!(cooldown.poll_rested(moment(200)), Some((address, moment(200))));
     }
 }

@@ -101,6 +101,7 @@ mod tests {
             subnet: "subnet-00000001".parse().unwrap(),
             primary_ip: [10, 0, 0, 4].into(),
             blocks: [block(5), block(6)].into(),
+            prefixes6: [].into(),
             attachment: Some(SeenAttachment {
                 id: "eni-attach-00000001".parse().unwrap(),
                 instance: "i-00000001".parse().unwrap(),

@@ -5,13 +5,13 @@
 //! are passed over, so an older daemon can read what a newer one wrote.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{EniRecord, Intent, Lease, Ledger};
-use crate::address::Block;
+use crate::address::{Block, PodAddresses};
 use crate::checkpoint::Digest;
 use crate::id::{AttachmentKey, EniId, IntentId};
 use crate::moment::{Moment, Stamp};
@@ -66,13 +66,14 @@ pub enum Entry {
         /// Which address, and how it is wired.
         lease: Lease,
     },
-    /// An attachment holds nothing any more, and its address rests.
+    /// An attachment holds nothing any more, and its addresses rest.
     Released {
         /// Which attachment.
         key: AttachmentKey,
-        /// The address.
-        address: Ipv4Addr,
-        /// Since when it rests.
+        /// What it held.
+        #[serde(alias = "address", deserialize_with = "one_or_both")]
+        addresses: PodAddresses,
+        /// Since when they rest.
         at: Stamp,
     },
     /// Blocks are about to be given back; what a later entry shows of them is ours again.
@@ -93,10 +94,24 @@ pub enum Entry {
     /// An address rests, of whomever it was.
     Resting {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Since when.
         at: Stamp,
     },
+}
+
+/// What a release gave back; a daemon that knew of one family wrote its address alone.
+fn one_or_both<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PodAddresses, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Saved {
+        One(Ipv4Addr),
+        Both(PodAddresses),
+    }
+    Ok(match Saved::deserialize(deserializer)? {
+        Saved::One(address) => address.into(),
+        Saved::Both(addresses) => addresses,
+    })
 }
 
 /// An entry that cannot be written.
@@ -206,8 +221,7 @@ impl Ledger {
             entries.push(Entry::GivenBack { blocks: given_back });
         }
         entries.extend(
-            self.cooldown
-                .iter(now)
+            self.resting(now)
                 .map(|(address, at)| Entry::Resting { address, at }),
         );
         entries
@@ -241,38 +255,44 @@ impl Ledger {
             }
             Entry::Mark { last } => self.last_mark = Some(last),
             Entry::Leased { key, lease } => self.insert_lease(key, lease),
-            Entry::Released { key, address, at } => {
+            Entry::Released { key, addresses, at } => {
                 if let Some(lease) = self.leases.remove(&key) {
                     self.let_go(&lease);
                 }
-                self.holders.remove(&address);
-                self.rest(address, at, same_boot, present);
+                for address in addresses.iter() {
+                    self.holders.remove(&address);
+                    self.replay_rest(address, at, same_boot, present);
+                }
             }
             Entry::Checkpoint { digest } => drop(self.checkpoints.insert(digest)),
             Entry::LostSight { at } if same_boot => self.replay_lost_sight(at, present),
             Entry::LostSight { .. } => {}
-            Entry::Resting { address, at } => self.rest(address, at, same_boot, present),
+            Entry::Resting { address, at } => self.replay_rest(address, at, same_boot, present),
         }
     }
 
     /// The boot-time clock is meaningless after a reboot; the wall clock may have stepped, so it shortens a rest but
     /// never makes one longer than the cool-down.
-    fn rest(&mut self, address: Ipv4Addr, at: Stamp, same_boot: bool, present: &Present) {
+    fn replay_rest(&mut self, address: IpAddr, at: Stamp, same_boot: bool, present: &Present) {
         if same_boot {
-            self.cooldown.insert(address, at, present.cooldown);
-        } else {
-            let left = present
-                .cooldown
-                .saturating_sub(present.at.wall.saturating_sub(at.wall));
-            self.cooldown.insert(
-                address,
-                Stamp {
-                    moment: present.at.moment,
-                    wall: at.wall,
-                },
-                left,
-            );
+            self.rest(address, at, present.cooldown);
+            return;
         }
+        let left = present
+            .cooldown
+            .saturating_sub(present.at.wall.saturating_sub(at.wall));
+        let at = Stamp {
+            moment: present.at.moment,
+            wall: at.wall,
+        };
+        self.rest(address, at, left);
+    }
+
+    fn resting(&self, now: Moment) -> impl Iterator<Item = (IpAddr, Stamp)> {
+        let four = self.cooldown.iter(now);
+        let six = self.cooldown6.iter(now);
+        four.map(|(address, at)| (IpAddr::V4(address), at))
+            .chain(six.map(|(address, at)| (IpAddr::V6(address), at)))
     }
 
     fn handle_reboot(&mut self, present: &Present) {
@@ -280,7 +300,7 @@ impl Ledger {
             self.let_go(&lease);
         }
         for address in std::mem::take(&mut self.holders).into_keys() {
-            self.cooldown.insert(address, present.at, present.cooldown);
+            self.rest(address, present.at, present.cooldown);
         }
     }
 }

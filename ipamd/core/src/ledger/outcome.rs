@@ -77,6 +77,7 @@ impl Ledger {
             | Action::AttachEni { .. }
             | Action::DeleteOnTermination { .. }
             | Action::Assign { .. }
+            | Action::AssignPrefix6 { .. }
             | Action::ReadEni { .. }
             | Action::ReadSubnets { .. }
             | Action::ReadUnattached { .. }
@@ -142,6 +143,9 @@ impl Ledger {
             let eni = served.enis.iter().find(|eni| eni.id == *id);
             let blocks = eni.map(|eni| eni.blocks.intersection(&record.seen.blocks).copied());
             let blocks: BTreeSet<Block> = blocks.map(Iterator::collect).unwrap_or_default();
+            record.served6 = eni
+                .and_then(|eni| eni.prefix6)
+                .filter(|prefix| record.seen.prefixes6.contains(prefix));
             if record.served != blocks {
                 // What pods had and the kernel has no more may be gone from EC2, too.
                 let gone = blocks.is_empty() && !record.removing && !record.seen.blocks.is_empty();
@@ -239,6 +243,9 @@ impl Ledger {
                     self.handle_plenty(&subnet, *ask);
                 }
             }
+            (Action::AssignPrefix6 { eni }, Effect::Assigned6(prefixes)) => {
+                self.change(eni, |record| record.seen.prefixes6.extend(prefixes));
+            }
             // Off the record since the call began; a read right after it may still show them.
             (Action::Unassign { .. }, Effect::Done) => {}
             (Action::DetachEni { eni, attachment }, Effect::Done) => self.note_detached(eni, attachment),
@@ -266,7 +273,9 @@ impl Ledger {
                 | Fault::Forbidden { .. }
                 | Fault::Credentials { .. }
         );
-        if matches!(fault, Fault::SubnetFull { .. } | Fault::Fragmented { .. }) {
+        let is_scarce = matches!(fault, Fault::SubnetFull { .. } | Fault::Fragmented { .. });
+        // What a subnet has of IPv6 tells nothing of its IPv4.
+        if is_scarce && !matches!(action, Action::AssignPrefix6 { .. }) {
             self.handle_scarcity(action, fault, at);
             return;
         }

@@ -91,19 +91,29 @@ impl Pool {
 
     /// Notes that a pod has the address from now on.
     pub(super) fn take(&mut self, eni: &EniId, address: Ipv4Addr) {
-        *self.pods.entry(eni.clone()).or_default() += 1;
+        self.count(eni);
         self.at(address, |block, _| {
             block.free.retain(|(_, free)| *free != address);
             block.held += 1;
         });
     }
 
-    /// Notes that the pod that had the address is gone; the address is not free yet.
-    pub(super) fn let_go(&mut self, eni: &EniId, address: Ipv4Addr) {
+    /// Notes one pod more on an ENI, which has none of the addresses that are given here.
+    pub(super) fn count(&mut self, eni: &EniId) {
+        *self.pods.entry(eni.clone()).or_default() += 1;
+    }
+
+    /// Notes one pod less.
+    pub(super) fn discount(&mut self, eni: &EniId) {
         if let Some(pods) = self.pods.get_mut(eni) {
             *pods = pods.saturating_sub(1);
         }
         self.pods.retain(|_, pods| *pods > 0);
+    }
+
+    /// Notes that the pod that had the address is gone; the address is not free yet.
+    pub(super) fn let_go(&mut self, eni: &EniId, address: Ipv4Addr) {
+        self.discount(eni);
         self.at(address, |block, _| block.held = block.held.saturating_sub(1));
     }
 

@@ -3,7 +3,9 @@
 //! Nothing with a pod on it is dropped because a read missed it; what EC2 really took away goes with the last pod.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 
+use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 
 use super::Ledger;
@@ -39,6 +41,9 @@ pub struct EniRecord {
     /// Blocks that the kernel serves.
     #[serde(skip)]
     pub served: BTreeSet<Block>,
+    /// The IPv6 prefix that the kernel serves.
+    #[serde(skip)]
+    pub served6: Option<Ipv6Net>,
     /// Nobody knows what the last call did: read it before anything else.
     pub uncertain: bool,
     /// When we created it, if this daemon did: EC2 may not show it to every reader yet.
@@ -98,7 +103,7 @@ impl Ledger {
                 .leases
                 .values()
                 .filter(|lease| lease.eni.as_ref() == Some(id));
-            let pods: Vec<_> = pods.map(|lease| lease.wiring.address).collect();
+            let pods: Vec<_> = pods.filter_map(|lease| lease.wiring.addresses().v4).collect();
             pods.into_iter().for_each(|address| self.pool.take(id, address));
             self.reindex(id);
         }
@@ -154,11 +159,7 @@ impl Ledger {
             .as_ref()
             .map(|known| known.seen.blocks.clone())
             .unwrap_or_default();
-        let is_held = |block: &Block| {
-            block
-                .addresses()
-                .any(|address| self.holders.contains_key(&address))
-        };
+        let is_held = |block: &Block| block.addresses().any(|address| self.is_held(address));
         let lost: BTreeSet<Block> = before
             .difference(&seen.blocks)
             .filter(|block| is_held(block))
@@ -178,6 +179,10 @@ impl Ledger {
                 .as_ref()
                 .map(|known| known.served.intersection(&seen.blocks).copied().collect())
                 .unwrap_or_default(),
+            served6: known
+                .as_ref()
+                .and_then(|known| known.served6)
+                .filter(|prefix| seen.prefixes6.contains(prefix)),
             uncertain,
             vanished: false,
             lost,
@@ -333,14 +338,17 @@ impl Ledger {
         }
     }
 
+    fn is_held(&self, address: Ipv4Addr) -> bool {
+        self.holders.contains_key(&IpAddr::V4(address))
+    }
+
     /// What was kept only for the pods on it goes with the last of them.
     pub(super) fn bury(&mut self, eni: &EniId) {
         let Some(record) = self.enis.get(eni) else { return };
         if record.vanished && self.leases_on(eni) == AddressCount::ZERO {
             self.forget_eni(eni);
         } else if !record.lost.is_empty() {
-            let holders = &self.holders;
-            let is_held = |block: &Block| block.addresses().any(|address| holders.contains_key(&address));
+            let is_held = |block: &Block| block.addresses().any(|address| self.is_held(address));
             let over: BTreeSet<Block> = record
                 .lost
                 .iter()

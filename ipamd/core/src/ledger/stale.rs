@@ -63,10 +63,13 @@ mod tests {
                 pod_name: "eth0".parse().unwrap(),
                 pod_mac: crate::address::Mac([2, 0, 0, 0, 1, last]),
                 mtu_bytes: 9001,
-                address: [10, 0, 1, last].into(),
-                gateway: crate::net::pod::GATEWAY,
+                v4: Some(crate::net::pod::Leg {
+                    address: [10, 0, 1, last].into(),
+                    gateway: crate::net::pod::GATEWAY,
+                    node_address: None,
+                }),
+                v6: None,
                 table: TableId::PODS,
-                node_address: None,
                 rules: Vec::new(),
             },
         }

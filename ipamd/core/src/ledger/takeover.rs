@@ -5,13 +5,14 @@
 //! until every such address has rested.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Entry, Present};
 use super::{Lease, Ledger};
+use crate::address::PodAddresses;
 use crate::checkpoint::{Claim, Digest};
 use crate::id::{AttachmentKey, IfName, Malformed, Pod};
 use crate::moment::{Moment, Stamp};
@@ -43,7 +44,7 @@ pub struct TakenOver {
     /// Leases and claims that end, as no device belongs to them.
     pub ended: usize,
     /// Addresses that a device has and nobody explains.
-    pub unexplained: BTreeSet<Ipv4Addr>,
+    pub unexplained: BTreeSet<IpAddr>,
     /// Claims that cannot stand: why.
     pub faults: Vec<String>,
 }
@@ -52,7 +53,7 @@ pub struct TakenOver {
 #[derive(Debug, thiserror::Error)]
 enum NotAdopted {
     #[error("{address} is {holder}'s, too; restart both pods")]
-    Held { address: Ipv4Addr, holder: String },
+    Held { address: IpAddr, holder: String },
     #[error(transparent)]
     Name(#[from] Malformed),
 }
@@ -117,7 +118,7 @@ impl Ledger {
         let is_claimed = |key: &AttachmentKey, lease: &Lease| {
             alive
                 .get(key)
-                .is_some_and(|claim| claim.address == lease.wiring.address)
+                .is_some_and(|claim| claim.addresses == lease.wiring.addresses())
         };
         let unclaimed = self.leases.iter().filter(|(key, lease)| !is_claimed(key, lease));
         let unclaimed: Vec<AttachmentKey> = unclaimed.map(|(key, _)| key.clone()).collect();
@@ -137,12 +138,11 @@ impl Ledger {
         if self.leases.contains_key(&claim.key) {
             return Ok(false);
         }
-        if let Some(holder) = self.holders.get(&claim.address) {
-            let holder = holder.to_string();
-            return Err(NotAdopted::Held {
-                address: claim.address,
-                holder,
-            });
+        for address in claim.addresses.iter() {
+            if let Some(holder) = self.holders.get(&address) {
+                let holder = holder.to_string();
+                return Err(NotAdopted::Held { address, holder });
+            }
         }
         let wiring = adopted(claim, devices, policy)?;
         self.adopt(claim.key.clone(), claim.pod.clone(), wiring, claim.since);
@@ -169,18 +169,23 @@ impl Ledger {
     }
 
     fn hold_unexplained(&mut self, devices: &Devices<'_>, policy: &Policy, at: Stamp, taken: &mut TakenOver) {
-        for (address, link) in devices.routed(&policy.devices.veth_prefix) {
-            if self.holders.contains_key(&address) {
+        for (behind, link) in devices.routed(&policy.devices.veth_prefix) {
+            let is_held = |address| self.holders.contains_key(&address);
+            let addresses = PodAddresses {
+                v4: behind.v4.filter(|address| !is_held((*address).into())),
+                v6: behind.v6.filter(|address| !is_held((*address).into())),
+            };
+            if addresses == PodAddresses::default() {
                 continue;
             }
-            match unexplained(address, link, devices, policy) {
+            match unexplained(addresses, link, devices, policy) {
                 Ok((key, wiring)) => {
                     self.adopt(key, Pod::unknown(), wiring, at.wall);
-                    taken.unexplained.insert(address);
+                    taken.unexplained.extend(addresses.iter());
                 }
                 Err(fault) => taken
                     .faults
-                    .push(format!("{address} behind {}: {fault}", link.name)),
+                    .push(format!("{addresses} behind {}: {fault}", link.name)),
             }
         }
     }
@@ -191,7 +196,7 @@ impl Ledger {
     }
 
     /// Notes the pods' devices that are not there: with its device goes an address that nobody explained.
-    pub fn handle_deviceless(&mut self, missing: &BTreeSet<Ipv4Addr>, policy: &Policy, at: Stamp) {
+    pub fn handle_deviceless(&mut self, missing: &BTreeSet<IpAddr>, policy: &Policy, at: Stamp) {
         let keys = missing.iter().filter_map(|address| self.holders.get(address));
         let keys: Vec<AttachmentKey> = keys.filter(|key| Self::is_unexplained(key)).cloned().collect();
         for key in keys {
@@ -206,25 +211,22 @@ impl Ledger {
     }
 
     /// Addresses that a device has and no record explains.
-    pub fn unexplained(&self) -> impl Iterator<Item = (Ipv4Addr, &IfName)> {
+    pub fn unexplained(&self) -> impl Iterator<Item = (PodAddresses, &IfName)> {
         let leases = self.leases.iter().filter(|(key, _)| Self::is_unexplained(key));
-        leases.map(|(_, lease)| (lease.wiring.address, &lease.wiring.host_name))
+        leases.map(|(_, lease)| (lease.wiring.addresses(), &lease.wiring.host_name))
     }
 
     /// Addresses that pods hold and no ENI of the node has.
-    pub fn homeless(&self) -> impl Iterator<Item = (Ipv4Addr, &Pod)> {
+    pub fn homeless(&self) -> impl Iterator<Item = (PodAddresses, &Pod)> {
         let leases = self.leases.iter();
         let homeless = leases.filter(|(key, lease)| lease.eni.is_none() && !Self::is_unexplained(key));
-        homeless.map(|(_, lease)| (lease.wiring.address, &lease.pod))
+        homeless.map(|(_, lease)| (lease.wiring.addresses(), &lease.pod))
     }
 
     fn adopt(&mut self, key: AttachmentKey, pod: Pod, wiring: PodWiring, since: Duration) {
-        let address = wiring.address;
-        let has = |(_, record): &(_, &super::EniRecord)| {
-            let mut blocks = record.seen.blocks.iter();
-            blocks.any(|block| block.net().contains(&address))
-        };
-        let eni = self.enis.iter().find(has).map(|(id, _)| id.clone());
+        let addresses = wiring.addresses();
+        let eni = self.enis.values().find(|record| record.is_home_of(addresses));
+        let eni = eni.map(|record| record.seen.id.clone());
         let lease = Lease {
             pod,
             netns: String::new(),
@@ -242,10 +244,7 @@ impl Ledger {
     /// Leases without an ENI whose address this one has, as it is now known.
     pub(super) fn settle_homeless(&mut self, id: &crate::id::EniId) {
         let Some(record) = self.enis.get(id) else { return };
-        let has = |lease: &Lease| {
-            let mut blocks = record.seen.blocks.iter();
-            lease.eni.is_none() && blocks.any(|block| block.net().contains(&lease.wiring.address))
-        };
+        let has = |lease: &Lease| lease.eni.is_none() && record.is_home_of(lease.wiring.addresses());
         let homeless = self.leases.iter().filter(|(_, lease)| has(lease));
         let settled: Vec<(AttachmentKey, Lease)> = homeless
             .map(|(key, lease)| {
@@ -279,6 +278,8 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::address::Mac;
     use crate::net::pod::{host_mac, peer};
@@ -305,9 +306,13 @@ mod tests {
                 namespace: namespace.parse().unwrap(),
                 name: name.parse().unwrap(),
             },
-            address: Ipv4Addr::new(10, 0, 1, last),
+            addresses: Ipv4Addr::new(10, 0, 1, last).into(),
             since: Duration::from_secs(1_900_000_000),
         }
+    }
+
+    fn address(claim: &Claim) -> Ipv4Addr {
+        claim.addresses.v4.unwrap()
     }
 
     /// A device and a route for each claim, in the peer's layout or in ours.
@@ -315,7 +320,7 @@ mod tests {
         let mut seen = NetState::default();
         for (claim, index) in claims.iter().zip(10..) {
             let ours = table == TableId::PODS;
-            let other = Mac([6, 0, 0, 0, 0, claim.address.octets()[3]]);
+            let other = Mac([6, 0, 0, 0, 0, address(claim).octets()[3]]);
             let link = SeenLink {
                 index,
                 name: format!("eni{}", device_suffix(&claim.pod).unwrap())
@@ -329,10 +334,10 @@ mod tests {
             seen.links.insert(index, link);
             seen.routes.insert(Route {
                 table,
-                to: claim.address.into(),
+                to: IpAddr::V4(address(claim)).into(),
                 via: Via::Link { index, source: None },
             });
-            let rules = peer::rules(claim.address, TableId(2));
+            let rules = peer::rules(address(claim).into(), TableId(2));
             seen.rules.extend(rules.into_iter().filter(|_| !ours));
         }
         seen
@@ -400,17 +405,17 @@ mod tests {
         let mut ledger = Ledger::default();
         let taken = ledger.handle_lost_journal(false, &seen, &policy, NOW);
         assert_eq!(told(&taken), (0, 0, 0, 1, 0), "{taken:?}");
-        assert!(!ledger.is_free(web.address, NOW.moment));
+        assert!(!ledger.is_free(address(&web), NOW.moment));
         assert_eq!(
             ledger.quiet_until(NOW.moment),
             Some(NOW.moment.after(policy.cooldown))
         );
-        let wanted = BTreeSet::from([web.address]);
+        let wanted = BTreeSet::from([IpAddr::V4(address(&web))]);
         ledger.handle_deviceless(&wanted, &policy, NOW);
         let rested = NOW.moment.after(policy.cooldown);
         let settled = ledger.take_settled(rested);
         ledger.handle_forgotten(&settled);
-        assert!(ledger.leases().is_empty() && ledger.is_free(web.address, rested));
+        assert!(ledger.leases().is_empty() && ledger.is_free(address(&web), rested));
     }
 
     #[test]

@@ -4,8 +4,9 @@
 //! before its routes, and the route to its gateway before the one through it. In steady state the diff is empty. What is not of our kind is never named here.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::eni::{REVERSE_PATH, Wanted, WantedEni};
 use super::{NetState, Route, Rule, SeenLink, TableId, Via, priority};
@@ -166,7 +167,7 @@ fn may_go(rule: &Rule, wanted: &Wanted, seen: &NetState) -> bool {
     let source_is_here = || {
         seen.addresses
             .iter()
-            .any(|(_, here)| rule.from == Some(here.addr().into()))
+            .any(|(_, here)| rule.from == Some(IpNet::from(IpAddr::V4(here.addr()))))
     };
     rule.is_of_our_kind() && (rule.priority != priority::ENI_ADDRESS || leads_to_ours() || !source_is_here())
 }
@@ -194,9 +195,9 @@ mod tests {
     use super::*;
     use crate::address::{Block, Mac};
     use crate::net::eni::Place;
-    use crate::net::{EniMark, ReversePath};
+    use crate::net::{EniMark, Family, ReversePath};
 
-    const POD: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 30);
+    const POD: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 30));
 
     fn eni(index: u32) -> WantedEni {
         WantedEni {
@@ -210,6 +211,7 @@ mod tests {
             },
             mark: EniMark::new(index as u8),
             blocks: BTreeSet::from([Block::Secondary(Ipv4Addr::new(10, 0, 1, 30 + index as u8))]),
+            prefix6: None,
         }
     }
 
@@ -219,6 +221,7 @@ mod tests {
             pods: BTreeMap::from([(POD, "eniabc".parse().unwrap())]),
             eni_mtu_bytes: 9001,
             node_address: Ipv4Addr::new(10, 0, 1, 10),
+            node_address6: None,
             external_services: BTreeSet::new(),
         }
     }
@@ -303,6 +306,23 @@ mod tests {
     }
 
     #[test]
+    fn ipv6_adds_its_rule_its_blackhole_and_routes_and_takes_them_away_again() {
+        let pod: IpAddr = "2001:db8::a:1".parse().unwrap();
+        let mut six = wanted();
+        six.enis[0].prefix6 = Some("2001:db8::/80".parse().unwrap());
+        six.pods.insert(pod, "eniabc".parse().unwrap());
+        let mut state = fresh();
+        apply(&mut state, &diff(&wanted(), &fresh()));
+        let four = state.clone();
+        let ops = diff(&six, &state);
+        apply(&mut state, &ops);
+        assert_eq!((ops.len(), diff(&six, &state)), (3, Vec::new()), "{ops:?}");
+        let ops = diff(&wanted(), &state);
+        apply(&mut state, &ops);
+        assert_eq!(state, four);
+    }
+
+    #[test]
     fn a_gateway_is_reachable_before_a_route_leads_through_it() {
         let ops = diff(&wanted(), &fresh());
         let place = |through: bool| {
@@ -353,13 +373,7 @@ mod tests {
 
     #[test]
     fn strangers_are_left_alone_and_our_own_leftovers_go() {
-        let bare = Rule {
-            priority: 0,
-            from: None,
-            to: None,
-            mark: None,
-            table: TableId::MAIN,
-        };
+        let bare = Rule::bare(Family::V4);
         let pod = Some(POD.into());
         let here = Some("10.0.1.10/32".parse().unwrap());
         let gone = Some("10.0.1.99/32".parse().unwrap());
@@ -437,7 +451,7 @@ mod tests {
     fn a_pods_own_route_and_what_waits_to_be_removed_concern_nobody_else() {
         let route = |table, via| Route {
             table,
-            to: Ipv4Net::from(Ipv4Addr::new(10, 0, 1, 30)),
+            to: IpNet::from(POD),
             via,
         };
         let link = Via::Link {

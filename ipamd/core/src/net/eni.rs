@@ -2,14 +2,14 @@
 //! content of our nftables table.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
 
 use super::{
-    EniMark, Firewall, MARK_PRIMARY, MARK_SECONDARY_MASK, NetState, ReversePath, Route, Rule, SeenLink,
-    TableId, Via, priority,
+    EniMark, Family, Firewall, MARK_PRIMARY, MARK_SECONDARY_MASK, NetState, ReversePath, Route, Rule,
+    SeenLink, TableId, Via, priority,
 };
 use crate::address::{Block, Mac};
 use crate::id::{EniId, IfName};
@@ -34,6 +34,8 @@ pub struct WantedEni {
     pub mark: Option<EniMark>,
     /// What it brings.
     pub blocks: BTreeSet<Block>,
+    /// The prefix that pods' IPv6 addresses come from.
+    pub prefix6: Option<Ipv6Net>,
 }
 
 /// Device index and network card.
@@ -62,12 +64,14 @@ impl Place {
 pub struct Wanted {
     /// ENIs whose devices serve pods, the primary among them.
     pub enis: Vec<WantedEni>,
-    /// Which device each pod's address is behind.
-    pub pods: BTreeMap<Ipv4Addr, IfName>,
+    /// Which device each of the pods' addresses is behind.
+    pub pods: BTreeMap<IpAddr, IfName>,
     /// Of ENIs, in bytes.
     pub eni_mtu_bytes: u32,
     /// The node's address.
     pub node_address: Ipv4Addr,
+    /// Its IPv6 address, where it has one.
+    pub node_address6: Option<Ipv6Addr>,
     /// Destinations for the main table.
     pub external_services: BTreeSet<Ipv4Net>,
 }
@@ -94,31 +98,33 @@ impl Wanted {
         self
     }
 
+    /// Whether anything of it is IPv6; a node without that may have no IPv6 at all.
+    #[must_use]
+    pub fn has_ipv6(&self) -> bool {
+        self.enis.iter().any(|eni| eni.prefix6.is_some()) || self.pods.keys().any(IpAddr::is_ipv6)
+    }
+
     /// Every rule that is ours.
     #[must_use]
     pub fn rules(&self) -> BTreeSet<Rule> {
-        let bare = Rule {
-            priority: 0,
-            from: None,
-            to: None,
-            mark: None,
-            table: TableId::MAIN,
+        let bare = Rule::bare(Family::V4);
+        let to_pods = |family| Rule {
+            priority: priority::PODS,
+            table: TableId::PODS,
+            ..Rule::bare(family)
         };
         let mut rules = BTreeSet::from([
-            Rule {
-                priority: priority::PODS,
-                table: TableId::PODS,
-                ..bare
-            },
+            to_pods(Family::V4),
             Rule {
                 priority: priority::PRIMARY,
                 mark: Some((MARK_PRIMARY, MARK_PRIMARY)),
                 ..bare
             },
         ]);
+        rules.extend(self.has_ipv6().then(|| to_pods(Family::V6)));
         rules.extend(self.external_services.iter().map(|cidr| Rule {
             priority: priority::EXTERNAL_SERVICE,
-            to: Some(*cidr),
+            to: Some(IpNet::V4(*cidr)),
             ..bare
         }));
         for eni in &self.enis {
@@ -131,7 +137,7 @@ impl Wanted {
                 table,
                 ..bare
             });
-            let from = Some(Ipv4Net::from(eni.primary_ip));
+            let from = Some(IpNet::from(IpAddr::V4(eni.primary_ip)));
             rules.insert(Rule {
                 priority: priority::ENI_ADDRESS,
                 from,
@@ -147,18 +153,18 @@ impl Wanted {
     pub fn routes(&self, seen: &NetState) -> BTreeSet<Route> {
         let mut routes = BTreeSet::new();
         for eni in &self.enis {
-            for block in &eni.blocks {
-                routes.insert(Route {
-                    table: TableId::PODS,
-                    to: block.net(),
-                    via: Via::Blackhole,
-                });
-            }
+            let blocks = eni.blocks.iter().map(|block| IpNet::V4(block.net()));
+            routes.extend(blocks.chain(eni.prefix6.map(IpNet::V6)).map(|to| Route {
+                table: TableId::PODS,
+                to,
+                via: Via::Blackhole,
+            }));
             let (Some(_), Some(link)) = (eni.mark, seen.link_by_mac(eni.mac)) else {
                 continue;
             };
             let (table, gateway, index) = (eni.place.table(), gateway(eni.subnet), link.index);
             let to_gateway = Via::Link { index, source: None };
+            let gateway = IpAddr::V4(gateway);
             routes.insert(Route {
                 table,
                 to: gateway.into(),
@@ -166,7 +172,7 @@ impl Wanted {
             });
             routes.insert(Route {
                 table,
-                to: Ipv4Net::default(),
+                to: Ipv4Net::default().into(),
                 via: Via::Gateway { index, gateway },
             });
         }
@@ -177,9 +183,13 @@ impl Wanted {
             let Some(link) = by_name.get(device).filter(|link| link.up) else {
                 continue;
             };
+            let source = match address {
+                IpAddr::V4(_) => Some(IpAddr::V4(self.node_address)),
+                IpAddr::V6(_) => self.node_address6.map(IpAddr::V6),
+            };
             let via = Via::Link {
                 index: link.index,
-                source: Some(self.node_address),
+                source,
             };
             routes.insert(Route {
                 table: TableId::PODS,
@@ -221,7 +231,7 @@ impl Wanted {
 
     /// The addresses of pods whose device does not exist.
     #[must_use]
-    pub fn deviceless(&self, seen: &NetState) -> BTreeSet<Ipv4Addr> {
+    pub fn deviceless(&self, seen: &NetState) -> BTreeSet<IpAddr> {
         let names: BTreeSet<&IfName> = seen.links.values().map(|link| &link.name).collect();
         let missing = self.pods.iter().filter(|(_, device)| !names.contains(device));
         missing.map(|(address, _)| *address).collect()

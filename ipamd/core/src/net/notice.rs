@@ -131,11 +131,14 @@ pub fn is_strange(route: &Route, came: bool, holder: Option<&PodWiring>) -> bool
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use super::*;
     use crate::address::Mac;
-    use crate::net::pod::GATEWAY;
+    use crate::net::pod::{GATEWAY, Leg};
 
     const NAME: &str = "eni0123456789a";
+    const POD: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 30);
 
     fn link(name: &str, group: u32, step: LinkStep) -> Notice {
         Notice::Link(LinkNotice {
@@ -188,15 +191,18 @@ mod tests {
             pod_name: "eth0".parse().unwrap(),
             pod_mac: Mac([2, 0, 0, 0, 0, 2]),
             mtu_bytes: 9001,
-            address: [10, 0, 1, 30].into(),
-            gateway: GATEWAY,
+            v4: Some(Leg {
+                address: POD,
+                gateway: GATEWAY,
+                node_address: None,
+            }),
+            v6: None,
             table: TableId::PODS,
-            node_address: None,
             rules: Vec::new(),
         };
         let route = |table, index| Route {
             table,
-            to: pod.address.into(),
+            to: IpAddr::V4(POD).into(),
             via: Via::Link { index, source: None },
         };
         let (own, other) = (pod.chosen_index(), 9);
@@ -231,7 +237,7 @@ mod tests {
         ] {
             let route = Route {
                 table: TableId(table),
-                to: ipnet::Ipv4Net::default(),
+                to: ipnet::Ipv4Net::default().into(),
                 via: Via::Blackhole,
             };
             assert_eq!(sieve.lets_through(&Notice::RouteWent(route)), ours, "{table}");

@@ -1,11 +1,11 @@
 //! The wiring of one pod: complete, so that whoever applies it decides nothing.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
-use crate::address::Mac;
+use crate::address::{Mac, PodAddresses};
 use crate::id::{AttachmentKey, IfName, Malformed, Pod};
 use crate::net::{Rule, TableId};
 
@@ -15,11 +15,37 @@ pub mod peer;
 /// peer's number.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 
+/// The pod's next hop in IPv6: the host end has it, so that the node can ask for the pod's MAC. The peer's number.
+pub const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+
 /// The link group of host ends that wait for their namespace's end and are reaped together. Chosen: 'B' 'D'.
 pub const DOOMED_GROUP: u32 = 0x4244;
 
 /// The interface that Kubernetes runtimes ask for.
 const USUAL_INTERFACE: &str = "eth0";
+
+/// One family of a pod's interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leg<A> {
+    /// The pod's address, alone in its network.
+    pub address: A,
+    /// The pod's next hop.
+    pub gateway: A,
+    /// The source that the node itself uses towards the pod; the kernel chooses where there is none.
+    pub node_address: Option<A>,
+}
+
+impl<A: Copy + Into<IpAddr>> Leg<A> {
+    /// The same, whatever the family.
+    #[must_use]
+    pub fn of_any_family(self) -> Leg<IpAddr> {
+        Leg {
+            address: self.address.into(),
+            gateway: self.gateway.into(),
+            node_address: self.node_address.map(Into::into),
+        }
+    }
+}
 
 /// Everything about one pod's interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,20 +60,35 @@ pub struct PodWiring {
     pub pod_mac: Mac,
     /// Of both ends.
     pub mtu_bytes: u32,
-    /// The pod's address, a /32.
-    pub address: Ipv4Addr,
-    /// The pod's next hop.
-    pub gateway: Ipv4Addr,
-    /// The table for the route to the pod.
+    /// Its IPv4, if it has any; saved as it was when there was no other.
+    #[serde(flatten)]
+    pub v4: Option<Leg<Ipv4Addr>>,
+    /// Its IPv6, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v6: Option<Leg<Ipv6Addr>>,
+    /// The table for the routes to the pod.
     pub table: TableId,
-    /// The source that the node itself uses towards the pod; the kernel chooses where there is none.
-    pub node_address: Option<Ipv4Addr>,
     /// Rules of the node for this pod alone: none in our own layout.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
 }
 
 impl PodWiring {
+    /// The pod's addresses.
+    #[must_use]
+    pub fn addresses(&self) -> PodAddresses {
+        PodAddresses {
+            v4: self.v4.map(|leg| leg.address),
+            v6: self.v6.map(|leg| leg.address),
+        }
+    }
+
+    /// Each family that it has.
+    pub fn legs(&self) -> impl Iterator<Item = Leg<IpAddr>> {
+        let v4 = self.v4.map(Leg::of_any_family);
+        v4.into_iter().chain(self.v6.map(Leg::of_any_family))
+    }
+
     /// The interface index that both ends get, each in its own namespace: by the attachment's MAC unlike those of other
     /// attachments, and far above what kernels count up to by themselves. Where it is taken the kernel chooses.
     #[must_use]
@@ -67,16 +108,18 @@ pub struct WiringFacts<'a> {
     pub mtu_bytes: u32,
     /// The primary address of the primary ENI.
     pub node_address: Option<Ipv4Addr>,
+    /// Its IPv6 address, where it has one.
+    pub node_address6: Option<Ipv6Addr>,
 }
 
-/// The wiring of an attachment that holds `address`.
+/// The wiring of an attachment that holds these addresses.
 ///
 /// # Errors
 /// When the prefix makes no valid device name.
 pub fn wiring(
     key: &AttachmentKey,
     pod: &Pod,
-    address: Ipv4Addr,
+    addresses: PodAddresses,
     facts: WiringFacts<'_>,
 ) -> Result<PodWiring, Malformed> {
     Ok(PodWiring {
@@ -85,10 +128,17 @@ pub fn wiring(
         pod_name: key.interface.clone(),
         pod_mac: mac(key, "pod"),
         mtu_bytes: facts.mtu_bytes,
-        address,
-        gateway: GATEWAY,
+        v4: addresses.v4.map(|address| Leg {
+            address,
+            gateway: GATEWAY,
+            node_address: facts.node_address,
+        }),
+        v6: addresses.v6.map(|address| Leg {
+            address,
+            gateway: GATEWAY6,
+            node_address: facts.node_address6,
+        }),
         table: TableId::PODS,
-        node_address: facts.node_address,
         rules: Vec::new(),
     })
 }
@@ -156,8 +206,9 @@ mod tests {
             veth_prefix: "eni",
             mtu_bytes: 9001,
             node_address: Some(Ipv4Addr::new(10, 0, 0, 4)),
+            node_address6: None,
         };
-        let wiring = wiring(&key, &pod, Ipv4Addr::new(10, 0, 0, 5), facts).unwrap();
+        let wiring = wiring(&key, &pod, Ipv4Addr::new(10, 0, 0, 5).into(), facts).unwrap();
         assert_eq!(wiring.host_mac.0[0] & 3, 2);
         assert_ne!(wiring.host_mac, wiring.pod_mac);
         wiring.host_name.to_string()
@@ -167,6 +218,30 @@ mod tests {
     fn host_names_are_the_peers() {
         assert_eq!(named("kube-system", "coredns-57ff979f67-qqbdh"), "enib5faff8a083");
         assert_eq!(named("default", "sample-pod"), "enicc21c2d7785");
+    }
+
+    #[test]
+    fn a_wiring_of_one_family_is_saved_as_ever_and_one_of_both_survives() {
+        let json = r#"{"host_name":"enib5faff8a083","host_mac":"02:00:00:00:00:01","pod_name":"eth0",
+            "pod_mac":"02:00:00:00:00:02","mtu_bytes":9001,"address":"10.0.0.5","gateway":"169.254.1.1",
+            "table":5120,"node_address":"10.0.0.4"}"#;
+        let saved: serde_json::Value = serde_json::from_str(json).unwrap();
+        let mut wiring: PodWiring = serde_json::from_value(saved.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&wiring).unwrap(), saved);
+        wiring.v6 = Some(Leg {
+            address: "2001:db8::1".parse().unwrap(),
+            gateway: GATEWAY6,
+            node_address: None,
+        });
+        for v4 in [wiring.v4, None] {
+            wiring.v4 = v4;
+            let saved = serde_json::to_string(&wiring).unwrap();
+            assert_eq!(
+                serde_json::from_str::<PodWiring>(&saved).unwrap(),
+                wiring,
+                "{saved}"
+            );
+        }
     }
 
     #[test]

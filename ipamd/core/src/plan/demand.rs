@@ -103,8 +103,13 @@ impl Demand {
         } = situation;
         let supply = supply(situation);
         let strays = Strays::of(situation, supply);
-        let waiting = count(ledger.waiting().len());
-        let all = count(ledger.leases().len()) + waiting + count(ledger.cooldown().len(*now));
+        let (pods, waiting) = if policy.families.has_v4() {
+            (ledger.leases().len(), count(ledger.waiting().len()))
+        } else {
+            let with_ipv4 = ledger.leases().values().filter(|lease| lease.wiring.v4.is_some());
+            (with_ipv4.count(), AddressCount::ZERO)
+        };
+        let all = count(pods) + waiting + count(ledger.cooldown().len(*now));
         let in_use = all.less(strays.used);
         let capacity = situation.capacity();
         let shape = Shape {
@@ -114,7 +119,7 @@ impl Demand {
             // Pods on strays need nothing of what counts.
             capacity: capacity.less(strays.used),
         };
-        let (wanted, wanted_enis) = if situation.is_idle_by_order() {
+        let (wanted, wanted_enis) = if situation.is_idle_by_order() || !policy.families.has_v4() {
             shape.needed(in_use)
         } else {
             shape.wanted(policy.warm.of(situation.kind()), in_use)

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::Ipv4Addr;
 
+use ipnet::Ipv6Net;
 use serde::Serialize;
 
 use super::demand::Demand;
 use crate::action::Fault;
-use crate::address::{AddressCount, Block};
-use crate::id::{EniId, IfName};
+use crate::address::{AddressCount, Block, PodAddresses};
+use crate::id::{EniId, IfName, SubnetId};
 use crate::moment::Moment;
 use crate::pace::Hold;
 
@@ -115,6 +115,8 @@ pub enum Line {
     AwaitsSubnets,
     /// No subnet of the zone takes ENIs.
     NoSubnet,
+    /// About IPv6.
+    Six(Six),
     /// The node is cordoned and the pool is left alone.
     Cordoned,
     /// More is wanted than the instance type can hold.
@@ -146,18 +148,71 @@ pub enum Past {
     },
     /// A device has an address, and no record says whose it is.
     Unexplained {
-        /// The address.
-        address: Ipv4Addr,
+        /// The address, or one of each family.
+        addresses: PodAddresses,
         /// The device.
         device: IfName,
     },
     /// A pod has an address that no ENI of the node has.
     Homeless {
-        /// The address.
-        address: Ipv4Addr,
+        /// The address, or one of each family.
+        addresses: PodAddresses,
         /// The pod.
         pod: String,
     },
+}
+
+/// What there is to say of pods' IPv6.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "six", rename_all = "snake_case")]
+pub enum Six {
+    /// Pods get addresses of this prefix.
+    Prefix {
+        /// Which.
+        prefix: Ipv6Net,
+        /// Requests that wait, for IPv4 or for the prefix to be served.
+        waiting: usize,
+    },
+    /// The subnet has none.
+    NotInSubnet {
+        /// Which.
+        subnet: SubnetId,
+        /// Whether pods are to get nothing else.
+        alone: bool,
+    },
+    /// The instance type has no prefixes.
+    NotOnType {
+        /// Which.
+        instance_type: String,
+    },
+}
+
+impl fmt::Display for Six {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prefix { prefix, waiting } => {
+                write!(
+                    f,
+                    "Pods get IPv6 addresses of {prefix} ({waiting} requests wait)."
+                )
+            }
+            Self::NotInSubnet { subnet, alone } => {
+                let so = if *alone {
+                    "no pod can be served"
+                } else {
+                    "pods get IPv4 alone"
+                };
+                write!(
+                    f,
+                    "{subnet} has no IPv6 CIDR, so {so}: associate one with it, or set ENABLE_IPv6=false."
+                )
+            }
+            Self::NotOnType { instance_type } => write!(
+                f,
+                "Pods are to have IPv6, which needs prefixes, and {instance_type} has none: choose a Nitro type."
+            ),
+        }
+    }
 }
 
 impl fmt::Display for Past {
@@ -167,13 +222,13 @@ impl fmt::Display for Past {
                 f,
                 "Another daemon, or a journal that is lost, decided before: free addresses rest until {until}, and pods wait."
             ),
-            Self::Unexplained { address, device } => write!(
+            Self::Unexplained { addresses, device } => write!(
                 f,
-                "{device} has {address} and no record says whose it is: kept until the device goes."
+                "{device} has {addresses} and no record says whose it is: kept until the device goes."
             ),
-            Self::Homeless { address, pod } => write!(
+            Self::Homeless { addresses, pod } => write!(
                 f,
-                "{pod} has {address}, which no ENI of this node has: restart the pod."
+                "{pod} has {addresses}, which no ENI of this node has: restart the pod."
             ),
         }
     }
@@ -234,6 +289,7 @@ impl fmt::Display for Line {
             Self::NoSubnet => f.write_str(
                 "No subnet of the node's zone takes ENIs: tag one with kubernetes.io/role/cni=1, or do not exclude the node's own.",
             ),
+            Self::Six(six) => six.fmt(f),
             Self::Cordoned => f.write_str(
                 "The node is cordoned: only waiting pods are served, nothing is prepared or given back.",
             ),

@@ -12,6 +12,8 @@ use ipamd_core::snapshot::{Owner, Scope, SeenAttachment, SeenEni, Snapshot};
 
 use crate::instance;
 
+const PREFIX6: &str = "2001:db8:0:1:a::/80";
+
 /// As much of EC2 as the node meets, with every effect at once.
 pub(crate) struct Cloud {
     pub(crate) enis: BTreeMap<EniId, SeenEni>,
@@ -29,6 +31,7 @@ impl Cloud {
             subnet: "subnet-01234567".parse().unwrap(),
             primary_ip: Ipv4Addr::new(10, 0, 0, 4),
             blocks: BTreeSet::new(),
+            prefixes6: BTreeSet::new(),
             attachment: Some(attachment(0)),
             owner: Owner::Primary,
         };
@@ -82,6 +85,7 @@ impl Cloud {
                 eni.blocks.extend(&blocks);
                 Ok(Effect::Assigned(blocks))
             }
+            Action::AssignPrefix6 { eni } => Ok(self.assign_prefix6(eni)),
             Action::Unassign { eni, blocks } => {
                 let addresses: BTreeSet<Ipv4Addr> =
                     blocks.iter().flat_map(|block| block.addresses()).collect();
@@ -127,6 +131,13 @@ impl Cloud {
         }
     }
 
+    fn assign_prefix6(&mut self, eni: &EniId) -> Effect {
+        let eni = self.enis.get_mut(eni).unwrap();
+        assert!(eni.prefixes6.is_empty(), "one is enough for {}", eni.id);
+        eni.prefixes6.insert(PREFIX6.parse().unwrap());
+        Effect::Assigned6(eni.prefixes6.clone())
+    }
+
     fn read_all(&self, scope: Scope, now: Moment) -> Snapshot {
         let covered = |eni: &SeenEni| scope == Scope::Everything || eni.attachment.is_some();
         let enis = self.enis.iter().filter(|(_, eni)| covered(eni));
@@ -148,6 +159,7 @@ impl Cloud {
             subnet: "subnet-01234567".parse().unwrap(),
             primary_ip: self.address(),
             blocks: self.addresses(addresses),
+            prefixes6: BTreeSet::new(),
             attachment: None,
             owner: Owner::Ours(Some(intent)),
         };

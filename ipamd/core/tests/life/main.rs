@@ -1,6 +1,6 @@
-//! A node's life at random: pods come and go, calls overlap and fail, answers are lost, the daemon is killed at any
-//! step. The
-//! invariants of the core hold after each step, and when faults stop every pod is served and every target is met.
+//! A node's life at random: pods of one family or of both come and go, calls overlap and fail, answers are lost, the daemon
+//! is killed at any step. The invariants of the core hold after each step, and when faults stop every pod is served and
+//! every target is met.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,11 +10,11 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ipamd_core::action::{Action, Effect, Fault};
-use ipamd_core::address::{AddressCount, Mac};
+use ipamd_core::address::{AddressCount, Mac, PodAddresses};
 use ipamd_core::id::{AttachmentKey, EniId, InstanceId, Pod};
 use ipamd_core::instance::{Limits, Table};
 use ipamd_core::ledger::journal::{Entry, Present, decode, encode};
@@ -22,8 +22,8 @@ use ipamd_core::ledger::outcome::Happening;
 use ipamd_core::ledger::{AddRequest, Added, EniRecord, Ledger};
 use ipamd_core::moment::{Moment, Stamp};
 use ipamd_core::plan::{Situation, plan};
-use ipamd_core::policy::{AddressTarget, Policy, WarmTarget, WarmTargets};
-use ipamd_core::snapshot::Node;
+use ipamd_core::policy::{AddressTarget, Families, Policy, WarmTarget, WarmTargets};
+use ipamd_core::snapshot::{Node, SeenEni};
 use proptest::prelude::*;
 
 mod cloud;
@@ -65,8 +65,8 @@ struct Life {
     cloud: Cloud,
     ledger: Ledger,
     journal: Vec<Entry>,
-    pods: BTreeMap<u32, Option<Ipv4Addr>>,
-    freed: BTreeMap<Ipv4Addr, Moment>,
+    pods: BTreeMap<u32, Option<PodAddresses>>,
+    freed: BTreeMap<IpAddr, Moment>,
     now: Moment,
     seed: u64,
     /// Calls that have begun, and once EC2 has done them what it answered.
@@ -148,7 +148,13 @@ impl Life {
     }
 
     fn in_use(&self) -> BTreeSet<Ipv4Addr> {
-        self.pods.values().flatten().copied().collect()
+        let held = self.pods.values().flatten();
+        held.filter_map(|addresses| addresses.v4).collect()
+    }
+
+    fn holds_all(&self) -> BTreeSet<IpAddr> {
+        let held = self.pods.values().flatten();
+        held.flat_map(|addresses| addresses.iter()).collect()
     }
 
     fn step(&mut self, step: Step) {
@@ -177,40 +183,50 @@ impl Life {
         {
             Ok(Added::Given(lease) | Added::Again(lease)) => {
                 self.sync();
-                self.hold(pod, lease.wiring.address);
+                self.hold(pod, lease.wiring.addresses());
             }
             Ok(Added::Queued(_)) => drop(self.pods.insert(pod, None)),
             Err(_) => {}
         }
     }
 
-    fn hold(&mut self, pod: u32, address: Ipv4Addr) {
-        assert!(
-            !self.in_use().contains(&address),
-            "invariant 1: {address} has two holders"
+    fn hold(&mut self, pod: u32, addresses: PodAddresses) {
+        let families = self.policy.families;
+        assert_eq!(
+            (addresses.v4.is_some(), addresses.v6.is_some()),
+            (families.has_v4(), families.has_v6()),
+            "pod {pod} has {addresses}"
         );
-        if let Some(freed) = self.freed.get(&address) {
+        for address in addresses.iter() {
             assert!(
-                self.now.since(*freed) >= COOLDOWN,
-                "invariant 3: {address} did not rest"
+                !self.holds_all().contains(&address),
+                "invariant 1: {address} has two holders"
+            );
+            if let Some(freed) = self.freed.get(&address) {
+                assert!(
+                    self.now.since(*freed) >= COOLDOWN,
+                    "invariant 3: {address} did not rest"
+                );
+            }
+            let attached = self.cloud.enis.values().filter(|eni| eni.attachment.is_some());
+            let brings = |eni: &SeenEni| match address {
+                IpAddr::V4(address) => eni.blocks.iter().any(|block| block.holds(address)),
+                IpAddr::V6(address) => eni.prefixes6.iter().any(|prefix| prefix.contains(&address)),
+            };
+            assert!(
+                { attached }.any(brings),
+                "invariant 2: {address} is not on an attached ENI"
             );
         }
-        let attached = self.cloud.enis.values().filter(|eni| eni.attachment.is_some());
-        let owned: BTreeSet<_> = attached
-            .flat_map(|eni| eni.blocks.iter().flat_map(|b| b.addresses()))
-            .collect();
-        assert!(
-            owned.contains(&address),
-            "invariant 2: {address} is not on an attached ENI"
-        );
-        self.pods.insert(pod, Some(address));
+        self.pods.insert(pod, Some(addresses));
     }
 
     fn delete(&mut self, pod: u32) {
         if let Some(held) = self.pods.remove(&pod) {
             self.ledger.release(&request(pod).key, &self.policy, self.stamp());
             self.sync();
-            self.freed.extend(held.map(|address| (address, self.now)));
+            let freed = held.into_iter().flat_map(PodAddresses::iter);
+            self.freed.extend(freed.map(|address| (address, self.now)));
         }
     }
 
@@ -355,14 +371,14 @@ impl Life {
                 panic!("served, and still in the line");
             };
             self.sync();
-            self.hold(lease.pod.name.as_str().parse().unwrap(), lease.wiring.address);
+            self.hold(lease.pod.name.as_str().parse().unwrap(), lease.wiring.addresses());
         }
     }
 
     fn check(&self) {
         for (pod, held) in &self.pods {
             let lease = self.ledger.leases().get(&request(*pod).key);
-            assert_eq!(lease.map(|lease| lease.wiring.address), *held, "pod {pod}");
+            assert_eq!(lease.map(|lease| lease.wiring.addresses()), *held, "pod {pod}");
         }
     }
 
@@ -419,6 +435,8 @@ fn node() -> Node {
         region: "eu-test-1".to_owned(),
         primary_mac: Mac([2, 0, 0, 0, 0, 0]),
         primary_ip: Ipv4Addr::new(10, 0, 0, 4),
+        primary_ip6: Some("2001:db8:0:1::4".parse().unwrap()),
+        subnet_cidr6: Some("2001:db8:0:1::/64".parse().unwrap()),
         vpc: "vpc-01234567".parse().unwrap(),
         zone: "eu-west-1a".to_owned(),
         subnet: "subnet-01234567".parse().unwrap(),
@@ -455,6 +473,14 @@ fn targets() -> impl Strategy<Value = WarmTarget> {
     prop_oneof![(0..3_u32).prop_map(WarmTarget::Enis), addresses]
 }
 
+fn families() -> impl Strategy<Value = Families> {
+    prop_oneof![
+        2 => Just(Families::V4),
+        1 => Just(Families::V6),
+        1 => Just(Families::Both),
+    ]
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let call = prop_oneof![
         4 => Just(Call::Works),
@@ -485,8 +511,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn invariants_1_to_6_hold_whatever_happens_and_all_is_well_in_the_end(warm in targets(), steps in steps()) {
+    fn invariants_1_to_6_hold_whatever_happens_and_all_is_well_in_the_end(
+        warm in targets(),
+        families in families(),
+        steps in steps(),
+    ) {
         let mut life = Life::new(warm);
+        life.policy.families = families;
         for step in steps {
             life.step(step);
         }

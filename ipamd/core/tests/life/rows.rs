@@ -88,7 +88,7 @@ fn an_eni_on_another_card_drains() {
     let claim = Claim {
         key: request(99).key,
         pod: Pod::unknown(),
-        address,
+        addresses: address.into(),
         since: Duration::ZERO,
     };
     let (policy, at) = (life.policy.clone(), life.stamp());
@@ -356,7 +356,7 @@ fn requests_of_one_attachment_are_answered_together() {
     let Some(Ok(Added::Given(lease))) = outcomes.get(&tickets[0]) else {
         panic!("{outcomes:?}");
     };
-    assert_eq!(lease.wiring.address, first.wiring.address);
+    assert_eq!(lease.wiring.addresses(), first.wiring.addresses());
     assert_eq!(outcomes.get(&tickets[1]), Some(&Ok(Added::Again(lease.clone()))));
     assert_eq!(outcomes.get(&tickets[2]), None, "nothing is left for another pod");
     assert_eq!(life.ledger.waiting().len(), 1);
@@ -365,11 +365,11 @@ fn requests_of_one_attachment_are_answered_together() {
 #[test]
 fn invariant_2_what_the_kernel_no_longer_serves_is_not_handed_out() {
     let mut life = holding(1);
-    assert!(life.ledger.has_free());
+    assert!(life.ledger.has_free(&life.policy));
     let mut served = life.ledger.wanted(&life.policy).unwrap();
     served.enis.clear();
     life.ledger.handle_served(&served);
-    assert!(!life.ledger.has_free(), "its device is gone");
+    assert!(!life.ledger.has_free(&life.policy), "its device is gone");
 }
 
 #[test]
@@ -391,7 +391,7 @@ fn invariant_2_nothing_is_handed_out_of_an_eni_that_leaves() {
         life.ledger.handle_begin(&action);
         life.hear(&action, Ok(Effect::Read(Some(seen))));
         life.step(Step::Wait(0));
-        assert!(!life.ledger.has_free());
+        assert!(!life.ledger.has_free(&life.policy));
     }
 }
 

@@ -1,15 +1,15 @@
 //! Compares a pod's wiring with what was promised.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use ipamd_core::address::Mac;
 use ipamd_core::id::IfName;
-use ipamd_core::net::pod::PodWiring;
+use ipamd_core::net::pod::{Leg, PodWiring};
 use ipamd_core::net::{Rule, TableId};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 use netlink::{Family, Link, Routing};
 
 use super::{find, gateway_neighbour, open_namespace, pod_routes};
@@ -49,7 +49,7 @@ pub enum Difference {
     /// The pod lacks its address.
     NoAddress {
         /// Which.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// The pod lacks a route.
     NoRoute {
@@ -59,7 +59,7 @@ pub enum Difference {
     /// The pod does not know its gateway's MAC for good.
     NoNeighbour {
         /// The gateway.
-        gateway: Ipv4Addr,
+        gateway: IpAddr,
     },
     /// The node lacks a rule for the pod.
     NoRule {
@@ -69,7 +69,7 @@ pub enum Difference {
     /// The node lacks its route to the pod, or it leads elsewhere.
     NoHostRoute {
         /// The pod's address.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
 }
 
@@ -166,18 +166,16 @@ async fn host_route(
     wiring: &PodWiring,
     found: &mut Vec<Difference>,
 ) -> Result<(), Error> {
-    let routes = host
-        .routes(Family::V4, wiring.table.0)
-        .await
-        .map_err(attempt("list the routes to pods"))?;
-    let to = IpNet::V4(Ipv4Net::from(wiring.address));
-    if !routes
-        .iter()
-        .any(|route| route.destination == to && route.out == Some(index))
-    {
-        found.push(Difference::NoHostRoute {
-            address: wiring.address,
-        });
+    for Leg { address, .. } in wiring.legs() {
+        let routes = host
+            .routes(Family::of(address), wiring.table.0)
+            .await
+            .map_err(attempt("list the routes to pods"))?;
+        let to = IpNet::from(address);
+        let leads_there = |route: &netlink::Route| route.destination == to && route.out == Some(index);
+        if !routes.iter().any(leads_there) {
+            found.push(Difference::NoHostRoute { address });
+        }
     }
     Ok(())
 }
@@ -187,12 +185,12 @@ async fn rules(host: &Routing, wiring: &PodWiring, found: &mut Vec<Difference>) 
     if wiring.rules.is_empty() {
         return Ok(());
     }
-    let there = host
-        .rules(Family::V4)
-        .await
-        .map_err(attempt("list the node's rules"))?;
     for rule in &wiring.rules {
         let wanted = kernel_rule(rule);
+        let there = host
+            .rules(wanted.family)
+            .await
+            .map_err(attempt("list the node's rules"))?;
         let same = |rule: &netlink::Rule| {
             (rule.priority, rule.from, rule.to, rule.table)
                 == (wanted.priority, wanted.from, wanted.to, wanted.table)
@@ -214,39 +212,34 @@ async fn inside(
         .addresses(Some(index))
         .await
         .map_err(attempt("list the pod's addresses"))?;
-    if !addresses
-        .iter()
-        .any(|address| address.address.addr() == IpAddr::V4(wiring.address))
-    {
-        found.push(Difference::NoAddress {
-            address: wiring.address,
-        });
-    }
-    let routes = pod
-        .routes(Family::V4, TableId::MAIN.0)
-        .await
-        .map_err(attempt("list the pod's routes"))?;
-    for wanted in pod_routes(wiring, index) {
-        let same = |route: &&netlink::Route| {
-            route.destination == wanted.destination
-                && route.out == wanted.out
-                && route.gateway == wanted.gateway
-        };
-        if !routes.iter().any(|route| same(&route)) {
-            found.push(Difference::NoRoute {
-                destination: wanted.destination,
-            });
-        }
-    }
-    let wanted = gateway_neighbour(wiring, index);
     let neighbours = pod
         .neighbours(Some(index))
         .await
         .map_err(attempt("list the pod's neighbours"))?;
-    if !neighbours.contains(&wanted) {
-        found.push(Difference::NoNeighbour {
-            gateway: wiring.gateway,
-        });
+    for leg in wiring.legs() {
+        let Leg { address, gateway, .. } = leg;
+        if !addresses.iter().any(|there| there.address.addr() == address) {
+            found.push(Difference::NoAddress { address });
+        }
+        let routes = pod
+            .routes(Family::of(address), TableId::MAIN.0)
+            .await
+            .map_err(attempt("list the pod's routes"))?;
+        for wanted in pod_routes(leg, index) {
+            let same = |route: &netlink::Route| {
+                route.destination == wanted.destination
+                    && route.out == wanted.out
+                    && route.gateway == wanted.gateway
+            };
+            if !routes.iter().any(same) {
+                found.push(Difference::NoRoute {
+                    destination: wanted.destination,
+                });
+            }
+        }
+        if !neighbours.contains(&gateway_neighbour(wiring, leg, index)) {
+            found.push(Difference::NoNeighbour { gateway });
+        }
     }
     Ok(())
 }

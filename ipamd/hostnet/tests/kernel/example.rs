@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use ipamd_core::address::{Block, Mac};
 use ipamd_core::net::diff::{NetOp, diff};
 use ipamd_core::net::eni::{Place, Wanted, WantedEni};
-use ipamd_core::net::pod::PodWiring;
+use ipamd_core::net::pod::{GATEWAY, Leg, PodWiring};
 use ipamd_core::net::{EniMark, Firewall, NatRules, NetState, SourcePorts, TableId};
 use netlink::{LinkChange, Routing, VethEnd, VethSpec};
 
@@ -118,6 +118,7 @@ pub(crate) fn wanted(pods: &[&PodWiring]) -> Wanted {
         },
         mark: EniMark::new(number),
         blocks: BTreeSet::from([block]),
+        prefix6: None,
     };
     Wanted {
         enis: vec![
@@ -126,12 +127,22 @@ pub(crate) fn wanted(pods: &[&PodWiring]) -> Wanted {
         ],
         pods: pods
             .iter()
-            .map(|pod| (pod.address, pod.host_name.clone()))
+            .flat_map(|pod| {
+                pod.addresses()
+                    .iter()
+                    .map(|address| (address, pod.host_name.clone()))
+            })
             .collect(),
         eni_mtu_bytes: MTU,
         node_address: NODE,
+        node_address6: None,
         external_services: BTreeSet::new(),
     }
+}
+
+/// The IPv4 address of a wiring.
+pub(crate) fn v4(wiring: &PodWiring) -> Ipv4Addr {
+    wiring.addresses().v4.unwrap()
 }
 
 /// A pod's wiring; MACs follow from the container, the host's name from the pod.
@@ -142,10 +153,13 @@ pub(crate) fn wiring(pod: &str, container: u8, address: [u8; 4]) -> PodWiring {
         pod_name: "eth0".parse().unwrap(),
         pod_mac: Mac([2, 0, 0, 0, 3, container]),
         mtu_bytes: MTU,
-        address: address.into(),
-        gateway: Ipv4Addr::new(169, 254, 1, 1),
+        v4: Some(Leg {
+            address: address.into(),
+            gateway: GATEWAY,
+            node_address: Some(NODE),
+        }),
+        v6: None,
         table: TableId::PODS,
-        node_address: Some(NODE),
         rules: Vec::new(),
     }
 }

@@ -13,7 +13,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
 
-use crate::example::{NODE, Node, firewall, index_of, wanted, wiring};
+use crate::example::{NODE, Node, firewall, index_of, v4, wanted, wiring};
 use crate::sandbox::{Namespace, in_namespace, run_counted};
 
 /// Far more than a packet needs, and what a packet that must not come costs.
@@ -22,11 +22,11 @@ const PATIENCE: Duration = Duration::from_millis(500);
 in_namespace! {
     async fn a_pod_reaches_its_node_and_the_node_the_pod() {
         let (_node, pod, web) = serving().await;
-        let (inside, outside) = (pod.inside(|| open(web.address)), open(Ipv4Addr::UNSPECIFIED));
+        let (inside, outside) = (pod.inside(|| open(v4(&web))), open(Ipv4Addr::UNSPECIFIED));
         say(&inside, "hello node", address(NODE, &outside));
-        assert_eq!(hear(&outside), Some(("hello node".to_owned(), address(web.address, &inside))));
+        assert_eq!(hear(&outside), Some(("hello node".to_owned(), address(v4(&web), &inside))));
         // The node chooses its own address itself: probes come from where network policies expect them.
-        say(&outside, "hello pod", address(web.address, &inside));
+        say(&outside, "hello pod", address(v4(&web), &inside));
         assert_eq!(hear(&inside), Some(("hello pod".to_owned(), address(NODE, &outside))));
     }
 
@@ -46,7 +46,7 @@ in_namespace! {
             assert_eq!(dropped(), number as u64 + 1, "{forged}");
             inside.delete_address(eth0, ipnet::Ipv4Net::from(forged).into()).await.unwrap();
         }
-        let honest = pod.inside(|| open(web.address));
+        let honest = pod.inside(|| open(v4(&web)));
         say(&honest, "it is me", address(NODE, &outside));
         assert_eq!(hear(&outside).unwrap().0, "it is me", "and nothing that was forged came before");
     }

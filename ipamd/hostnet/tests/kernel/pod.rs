@@ -6,12 +6,12 @@ use hostnet::Error;
 use hostnet::pod::check::{Difference, check};
 use hostnet::pod::{Remains, reap, unwire, wire};
 use ipamd_core::net::TableId;
-use ipamd_core::net::pod::{DOOMED_GROUP, PodWiring};
+use ipamd_core::net::pod::{DOOMED_GROUP, GATEWAY, PodWiring};
 use netlink::{
     Address, Family, Link, LinkChange, Neighbour, Route, RouteKind, Routing, Scope, VethEnd, VethSpec,
 };
 
-use crate::example::{NODE, Node, index_of, wiring};
+use crate::example::{NODE, Node, index_of, v4, wiring};
 use crate::sandbox::{Namespace, in_namespace};
 
 in_namespace! {
@@ -37,7 +37,7 @@ in_namespace! {
         assert_eq!(addresses, [own]);
         let routes = inside.routes(Family::V4, TableId::MAIN.0).await.unwrap();
         let said: Vec<_> = routes.iter().map(|it| (it.destination.to_string(), it.gateway, it.out)).collect();
-        let gateway = IpAddr::V4(web.gateway);
+        let gateway = IpAddr::V4(GATEWAY);
         assert_eq!(said, [
             ("0.0.0.0/0".to_owned(), Some(gateway), Some(eth0.index)),
             ("169.254.1.1/32".to_owned(), None, Some(eth0.index)),
@@ -97,7 +97,8 @@ in_namespace! {
     async fn a_failed_wiring_leaves_nothing() {
         let (node, pod) = (Node::boot().await, Namespace::new());
         // No device has the source that the node's route should name, so the last step fails.
-        let web = PodWiring { node_address: Some([192, 0, 2, 1].into()), ..web() };
+        let mut web = web();
+        web.v4.as_mut().unwrap().node_address = Some([192, 0, 2, 1].into());
         wire(pod.path(), &web).await.unwrap_err();
         assert!(link(&node.routing, "eniweb").await.is_none());
         assert!(link(&pod.routing(), "eth0").await.is_none());
@@ -218,12 +219,12 @@ in_namespace! {
         inside.change_link(eth0, &mac).await.unwrap();
         let mac = Difference::Mac { name: name(), wanted: web.pod_mac };
         // With the device's MAC the kernel forgets its neighbours.
-        let neighbour = Difference::NoNeighbour { gateway: web.gateway };
+        let neighbour = Difference::NoNeighbour { gateway: IpAddr::V4(GATEWAY) };
         assert_eq!(check(pod.path(), &web).await.unwrap(), [mac.clone(), mtu.clone(), neighbour.clone()]);
 
         let route = pods_routes(&node.routing).await.remove(0);
         node.routing.delete_route(&route).await.unwrap();
-        let route = Difference::NoHostRoute { address: web.address };
+        let route = Difference::NoHostRoute { address: IpAddr::V4(v4(&web)) };
         assert_eq!(check(pod.path(), &web).await.unwrap(), [mac, mtu, route, neighbour]);
 
         inside.set_down(eth0).await.unwrap();
@@ -231,7 +232,7 @@ in_namespace! {
         let found = check(pod.path(), &web).await.unwrap();
         for wanted in [
             Difference::Down { name: name() },
-            Difference::NoAddress { address: web.address },
+            Difference::NoAddress { address: IpAddr::V4(v4(&web)) },
             Difference::NoRoute { destination: "0.0.0.0/0".parse().unwrap() },
             Difference::NoRoute { destination: "169.254.1.1/32".parse().unwrap() },
         ] {
@@ -253,7 +254,7 @@ in_namespace! {
             Route::blackhole(route.destination, route.table),
         ] {
             node.routing.add_route(&wrong).await.unwrap();
-            let missing = Difference::NoHostRoute { address: web.address };
+            let missing = Difference::NoHostRoute { address: IpAddr::V4(v4(&web)) };
             assert_eq!(check(pod.path(), &web).await.unwrap(), [missing]);
             node.routing.delete_route(&wrong).await.unwrap();
         }

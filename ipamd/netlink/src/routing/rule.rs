@@ -81,7 +81,7 @@ impl fmt::Display for Family {
 }
 
 impl Family {
-    pub(super) fn number(self) -> AddressFamily {
+    pub(crate) fn number(self) -> AddressFamily {
         match self {
             Self::V4 => AddressFamily::Inet,
             Self::V6 => AddressFamily::Inet6,

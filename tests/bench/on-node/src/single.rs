@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use ipamd_core::address::Mac;
 use ipamd_core::net::TableId;
-use ipamd_core::net::pod::{GATEWAY, PodWiring};
+use ipamd_core::net::pod::{GATEWAY, Leg, PodWiring};
 use netlink::{LinkChange, Routing};
 
 use crate::device::{self, BENCH_GROUP};
@@ -109,10 +109,13 @@ fn wiring(number: u32) -> Result<PodWiring> {
         pod_name: "eth0".parse().context("a device's name")?,
         pod_mac: Mac([2, 4, a, b, c, d]),
         mtu_bytes: 9001,
-        address: Ipv4Addr::from(base.wrapping_add(number)),
-        gateway: GATEWAY,
+        v4: Some(Leg {
+            address: Ipv4Addr::from(base.wrapping_add(number)),
+            gateway: GATEWAY,
+            node_address: None,
+        }),
+        v6: None,
         table: TableId(FLOOR_TABLE),
-        node_address: None,
         rules: Vec::new(),
     })
 }

@@ -58,9 +58,11 @@ pub(crate) fn wiring(name: &PodName, given: &peer::IpAllocationMetadata) -> Resu
         veth_prefix: "eni",
         mtu_bytes: 9001,
         node_address: None,
+        node_address6: None,
     };
     let table = table(given.route_table_id);
-    Ok(wiring_on(table, &key, &pod, given.i_pv4_addr.parse()?, facts)?)
+    let address: std::net::Ipv4Addr = given.i_pv4_addr.parse()?;
+    Ok(wiring_on(table, &key, &pod, address.into(), facts)?)
 }
 
 /// Wires a pod from inside its node, as a plugin does.

@@ -6,6 +6,7 @@
 mod capacity;
 mod drift;
 mod explain;
+mod ipv6;
 mod operator;
 mod prefixes;
 mod release;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
             drift::ALL,
             release::ALL,
             explain::ALL,
+            ipv6::ALL,
             capacity::ALL,
         ]
         .concat(),

@@ -19,18 +19,18 @@ e2e::tests! {
         }
         let mut conntrack = netlink::netns::inside(site.machine("n1")?.node().network(), Conntrack::open)??;
         let [gone, stays] = [pods[0].address, pods[1].address];
-        ensure!(conntrack.count(&[gone].into())? > 0, "the flow was tracked");
+        ensure!(conntrack.count(&[gone.into()].into())? > 0, "the flow was tracked");
         for pod in pods.into_iter().take(1) {
             site.del("n1", pod).await?;
         }
         let conntrack = std::cell::RefCell::new(conntrack);
         until("they are forgotten", || async {
-            let left = conntrack.borrow_mut().count(&[gone].into())?;
+            let left = conntrack.borrow_mut().count(&[gone.into()].into())?;
             ensure!(left == 0, "{left} connections");
             Ok(())
         })
         .await?;
-        ensure!(conntrack.borrow_mut().count(&[stays].into())? > 0, "another pod's are kept");
+        ensure!(conntrack.borrow_mut().count(&[stays.into()].into())? > 0, "another pod's are kept");
         Ok(())
     }
 

@@ -130,7 +130,12 @@ async fn add(mut ipam: IpamClient<Channel>, container: u64, book: &Mutex<Book>) 
         return Ok(());
     };
     let wiring = reply.into_inner().wiring.context("a wiring")?;
-    let octets: [u8; 4] = wiring.address.as_slice().try_into()?;
+    let octets: [u8; 4] = wiring
+        .v4
+        .context("an IPv4 address")?
+        .address
+        .as_slice()
+        .try_into()?;
     let mut book = book.lock().map_err(|_| anyhow::anyhow!("a panic"))?;
     book.given(container, epoch, octets.into())
 }

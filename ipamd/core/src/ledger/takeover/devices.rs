@@ -1,13 +1,14 @@
 //! What the kernel tells of pods that other daemons wired: whose device is there, and how it is tied.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::UNEXPLAINED;
+use crate::address::PodAddresses;
 use crate::checkpoint::Claim;
 use crate::id::{AttachmentKey, Malformed, Pod};
 use crate::net::pod::{PodWiring, WiringFacts, device_suffix, host_mac, peer, wiring};
-use crate::net::{NetState, SeenLink, TableId, Via};
+use crate::net::{NetState, Rule, SeenLink, TableId, Via};
 use crate::policy::Policy;
 
 /// What the host's network tells of pods.
@@ -23,28 +24,33 @@ impl<'a> Devices<'a> {
         links.find(|link| link.name.as_str().ends_with(&suffix))
     }
 
-    /// Each address that a route leads to a device of ours or the peer's for.
-    pub(super) fn routed(&self, prefix: &str) -> BTreeMap<Ipv4Addr, &'a SeenLink> {
+    /// Each device of ours or the peer's that routes lead to, with the addresses that are behind it.
+    pub(super) fn routed(&self, prefix: &str) -> impl Iterator<Item = (PodAddresses, &'a SeenLink)> {
         let routes = self.seen.routes.iter().filter(|route| {
             let of_pods = route.table == TableId::PODS || route.table == TableId::MAIN;
-            of_pods && route.to.prefix_len() == 32
+            of_pods && route.to.prefix_len() == route.to.max_prefix_len()
         });
-        let links = routes.filter_map(|route| match route.via {
-            Via::Link { index, .. } => Some((route.to.addr(), self.seen.links.get(&index)?)),
-            Via::Gateway { .. } | Via::Blackhole => None,
-        });
-        links
-            .filter(|(_, link)| link.name.as_str().starts_with(prefix))
-            .collect()
+        let mut behind: BTreeMap<u32, PodAddresses> = BTreeMap::new();
+        for route in routes {
+            let Via::Link { index, .. } = route.via else {
+                continue;
+            };
+            let addresses = behind.entry(index).or_default();
+            match route.to.addr() {
+                IpAddr::V4(address) => addresses.v4 = addresses.v4.or(Some(address)),
+                IpAddr::V6(address) => addresses.v6 = addresses.v6.or(Some(address)),
+            }
+        }
+        let links = behind.into_iter();
+        let links = links.filter_map(|(index, addresses)| Some((addresses, self.seen.links.get(&index)?)));
+        let prefix = prefix.to_owned();
+        links.filter(move |(_, link)| link.name.as_str().starts_with(&prefix))
     }
 
     /// The table that the peer sends a pod's packets to.
-    fn table_of(&self, address: Ipv4Addr) -> TableId {
-        let rule = self
-            .seen
-            .rules
-            .iter()
-            .find(|rule| peer::is_from_pod(rule, address));
+    fn table_of(&self, addresses: PodAddresses) -> TableId {
+        let is_from_pod = |rule: &&Rule| addresses.iter().any(|address| peer::is_from_pod(rule, address));
+        let rule = self.seen.rules.iter().find(is_from_pod);
         rule.map_or(TableId::MAIN, |rule| rule.table)
     }
 }
@@ -55,19 +61,20 @@ pub(super) fn adopted(claim: &Claim, devices: &Devices<'_>, policy: &Policy) -> 
         veth_prefix: &policy.devices.veth_prefix,
         mtu_bytes: policy.devices.pod_mtu_bytes,
         node_address: None,
+        node_address6: None,
     };
     let Claim {
-        key, pod, address, ..
+        key, pod, addresses, ..
     } = claim;
     let Some(link) = devices.of_pod(pod) else {
-        return peer::wiring_on(devices.table_of(*address), key, pod, *address, facts);
+        return peer::wiring_on(devices.table_of(*addresses), key, pod, *addresses, facts);
     };
-    found(key, pod, *address, link, devices, facts)
+    found(key, pod, *addresses, link, devices, facts)
 }
 
 /// A lease for an address that only the kernel tells of.
 pub(super) fn unexplained(
-    address: Ipv4Addr,
+    addresses: PodAddresses,
     link: &SeenLink,
     devices: &Devices<'_>,
     policy: &Policy,
@@ -81,24 +88,25 @@ pub(super) fn unexplained(
         veth_prefix: &policy.devices.veth_prefix,
         mtu_bytes: link.mtu_bytes,
         node_address: None,
+        node_address6: None,
     };
-    let wiring = found(&key, &Pod::unknown(), address, link, devices, facts)?;
+    let wiring = found(&key, &Pod::unknown(), addresses, link, devices, facts)?;
     Ok((key, wiring))
 }
 
 fn found(
     key: &AttachmentKey,
     pod: &Pod,
-    address: Ipv4Addr,
+    addresses: PodAddresses,
     link: &SeenLink,
     devices: &Devices<'_>,
     facts: WiringFacts<'_>,
 ) -> Result<PodWiring, Malformed> {
     let made_here = link.mac == Some(host_mac(key));
     let wired = if made_here {
-        wiring(key, pod, address, facts)?
+        wiring(key, pod, addresses, facts)?
     } else {
-        peer::wiring_on(devices.table_of(address), key, pod, address, facts)?
+        peer::wiring_on(devices.table_of(addresses), key, pod, addresses, facts)?
     };
     Ok(PodWiring {
         host_name: link.name.clone(),

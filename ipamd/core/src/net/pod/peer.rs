@@ -3,11 +3,14 @@
 //! Needed where its daemon answers our plugin, and where a pod that its plugin made is deleted by ours. Left out: pods
 //! with several interfaces and branch ENIs.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
+use ipnet::IpNet;
+
+use crate::address::PodAddresses;
 use crate::id::{AttachmentKey, Malformed, Pod};
 use crate::net::pod::{PodWiring, WiringFacts, wiring};
-use crate::net::{Rule, TableId};
+use crate::net::{Family, Rule, TableId};
 
 /// Rules to pods, and from pods on secondary ENIs (the peer's driver: 512 and 1536).
 const TO_POD: u32 = 512;
@@ -22,22 +25,20 @@ pub fn table(answered: i32) -> TableId {
         .map_or(TableId::MAIN, TableId)
 }
 
-/// The rules of a pod whose ENI has this table.
+/// The rules for an address of a pod whose ENI has this table.
 #[must_use]
-pub fn rules(address: Ipv4Addr, table: TableId) -> Vec<Rule> {
+pub fn rules(address: IpAddr, table: TableId) -> Vec<Rule> {
+    let bare = Rule::bare(Family::of(address));
     let to = Rule {
         priority: TO_POD,
-        from: None,
-        to: Some(address.into()),
-        mark: None,
-        table: TableId::MAIN,
+        to: Some(IpNet::from(address)),
+        ..bare
     };
     let from = Rule {
         priority: FROM_POD,
-        from: Some(address.into()),
-        to: None,
-        mark: None,
+        from: Some(IpNet::from(address)),
         table,
+        ..bare
     };
     let mut rules = vec![to];
     rules.extend((table != TableId::MAIN).then_some(from));
@@ -46,11 +47,11 @@ pub fn rules(address: Ipv4Addr, table: TableId) -> Vec<Rule> {
 
 /// Whether a rule sends this pod's packets to its ENI's table.
 #[must_use]
-pub fn is_from_pod(rule: &Rule, address: Ipv4Addr) -> bool {
-    rule.priority == FROM_POD && rule.from == Some(address.into())
+pub fn is_from_pod(rule: &Rule, address: IpAddr) -> bool {
+    rule.priority == FROM_POD && rule.from == Some(IpNet::from(address))
 }
 
-/// The wiring of an attachment to which the peer's daemon gave `address` on an ENI with this table.
+/// The wiring of an attachment to which the peer's daemon gave these addresses on an ENI with this table.
 ///
 /// # Errors
 /// When the prefix makes no valid device name.
@@ -58,14 +59,21 @@ pub fn wiring_on(
     table: TableId,
     key: &AttachmentKey,
     pod: &Pod,
-    address: Ipv4Addr,
+    addresses: PodAddresses,
     facts: WiringFacts<'_>,
 ) -> Result<PodWiring, Malformed> {
+    let facts = WiringFacts {
+        node_address: None,
+        node_address6: None,
+        ..facts
+    };
     Ok(PodWiring {
         table: TableId::MAIN,
-        node_address: None,
-        rules: rules(address, table),
-        ..wiring(key, pod, address, facts)?
+        rules: addresses
+            .iter()
+            .flat_map(|address| rules(address, table))
+            .collect(),
+        ..wiring(key, pod, addresses, facts)?
     })
 }
 
@@ -75,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_pod_on_the_primary_needs_one_rule_and_others_two() {
-        let address = Ipv4Addr::new(10, 0, 1, 30);
+        let address = IpAddr::from([10, 0, 1, 30]);
         for (answered, expected, count) in [
             (254, TableId::MAIN, 1),
             (0, TableId::MAIN, 1),
