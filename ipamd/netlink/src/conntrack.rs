@@ -21,6 +21,8 @@ const SUBSYSTEM: u16 = 1 << 8;
 /// Message types and attributes of include/uapi/linux/netfilter/nfnetlink_conntrack.h.
 const GET: u16 = SUBSYSTEM | 1;
 const DELETE: u16 = SUBSYSTEM | 2;
+const GET_STATS: u16 = SUBSYSTEM | 5;
+const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_ID: u16 = 12;
@@ -50,8 +52,12 @@ const DELETIONS_AT_ONCE: usize = 64;
 /// The kernel answers before `send` returns, so an answer that is not there was lost; never wait for ever.
 const ANSWER_SECONDS: i64 = 10;
 
-/// Addresses up to which each gets its own narrowed list; beyond it one list of everything is cheaper.
+/// Addresses up to which each gets its own narrowed lists. Each list walks the whole hash table, which all namespaces share
+/// (2.5 ms for 262,144 buckets), so beyond it one list of everything is cheaper.
 const NARROWED: usize = 8;
+
+/// Flows up to which one list of everything is cheaper than the two walks of a single address: some 0.6 µs each, measured.
+const FEW_FLOWS: u32 = 4096;
 
 /// Why flows could not be forgotten.
 #[derive(Debug, thiserror::Error)]
@@ -134,11 +140,15 @@ impl Conntrack {
     }
 
     fn flows(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<Vec<Flow>, Error> {
+        let most = if self.entries()? <= FEW_FLOWS { 0 } else { NARROWED };
         let mut flows = Vec::new();
         for family in [Family::V4, Family::V6] {
             let of_family = addresses.iter().filter(|address| Family::of(**address) == family);
             let addresses: BTreeSet<IpAddr> = of_family.copied().collect();
-            if addresses.len() > NARROWED {
+            if addresses.is_empty() {
+                continue;
+            }
+            if addresses.len() > most {
                 flows.extend(self.list(family, &addresses, None)?);
                 continue;
             }
@@ -150,6 +160,28 @@ impl Conntrack {
             }
         }
         Ok(flows)
+    }
+
+    /// How many flows there are in this namespace.
+    fn entries(&mut self) -> Result<u32, Error> {
+        const ATTEMPT: &str = "count connections";
+        let mut out = Encoder::default();
+        let header = self.header(Family::V4, GET_STATS, NLM_F_REQUEST);
+        out.message(header, |_| {});
+        self.send(&out.bytes, ATTEMPT)?;
+        let sequence = self.sequence;
+        loop {
+            let mut answers = messages(self.receive(ATTEMPT)?);
+            let answer = answers.find(|message| message.sequence == sequence);
+            match answer {
+                Some(message) if message.message_type == NLMSG_ERROR => {
+                    return refused(&message, ATTEMPT).map_or(Ok(0), Err);
+                }
+                // One that cannot be read counts as many.
+                Some(message) => return Ok(entries(&message).unwrap_or(u32::MAX)),
+                None => {}
+            }
+        }
     }
 
     /// The flows of one family, of one source or of all.
@@ -255,6 +287,13 @@ fn by_source(body: &mut Encoder, address: IpAddr, direction: Direction) {
             filter.put(each, &chosen.to_ne_bytes());
         }
     });
+}
+
+/// The number in an answer to [`GET_STATS`], in network byte order.
+fn entries(message: &Message<'_>) -> Option<u32> {
+    let body = message.body.get(4..)?;
+    let (_, count) = attributes(body).find(|(kind, _)| *kind == CTA_STATS_GLOBAL_ENTRIES)?;
+    Some(u32::from_be_bytes(count.try_into().ok()?))
 }
 
 /// The flow of a listed message, if one of the addresses is a source in it.

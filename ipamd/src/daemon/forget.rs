@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipamd_core::moment::Moment;
 use netlink::conntrack::Conntrack;
@@ -10,9 +11,16 @@ use netlink::conntrack::Conntrack;
 use super::{Daemon, chain};
 use crate::daemon::Message;
 
+/// Between two looks at the kernel's connections. Each walks the whole table, milliseconds of a CPU for however few
+/// addresses; the usual rest of half a minute leaves time to gather them.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
 impl Daemon<'_> {
     pub(super) fn forget_connections(&mut self, now: Moment) {
-        if self.forgetting {
+        self.forget_due = self.forget_due.filter(|due| now < *due);
+        // A pod that waits may need what is forgotten next.
+        let is_early = self.forget_due.is_some() && self.ledger.waiting().is_empty();
+        if self.forgetting || is_early {
             return;
         }
         let settled = self.ledger.take_settled(now);
@@ -20,6 +28,7 @@ impl Daemon<'_> {
             return;
         }
         self.forgetting = true;
+        self.forget_due = Some(now.after(BETWEEN_LOOKS));
         let messages = self.messages.clone();
         tokio::task::spawn_blocking(move || {
             forget(&settled);

@@ -87,4 +87,21 @@ in_namespace! {
         assert_eq!(conntrack.forget(&some).unwrap(), 70);
         assert_eq!(conntrack.forget(&[address(2)].into()).unwrap(), 10);
     }
+
+    async fn among_thousands_of_flows_those_of_an_address_are_found() {
+        track().await;
+        let mut conntrack = Conntrack::open().unwrap();
+        let server = UdpSocket::bind((address(9), 0)).unwrap();
+        for _ in 0..5000 {
+            let client = UdpSocket::bind((address(8), 0)).unwrap();
+            client.send_to(b"x", server.local_addr().unwrap()).unwrap();
+        }
+        for address in [address, address6] {
+            exchange(address(2), address(3));
+            exchange(address(3), address(4));
+            assert_eq!(conntrack.forget(&[address(3)].into()).unwrap(), 2);
+        }
+        let left = conntrack.count(&[address(9)].into()).unwrap();
+        assert!(left > 4500, "{left}");
+    }
 }
