@@ -165,7 +165,6 @@ fn wired(
         veth_prefix: conf.veth_prefix(),
         mtu_bytes: conf.mtu_bytes(),
         node_address: None,
-        node_address6: None,
     };
     wiring_on(table(given.route_table_id), key, &request.pod, addresses, facts)
 }

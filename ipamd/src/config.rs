@@ -86,6 +86,7 @@ impl Config {
         let kind = pool::kind(&mut values);
         if !families.has_v4() {
             pool::warm_without_ipv4(&mut values);
+            pool::egress_without_ipv4(&mut values);
         }
         let policy = Policy {
             families,
@@ -279,7 +280,7 @@ mod tests {
         let six = ("ENABLE_IPv6", "true");
         let (_, warnings) = parse(&[six, ("WARM_IP_TARGET", "5"), ("WARM_ENI_TARGET", "1")]).unwrap();
         let named: Vec<&str> = warnings.iter().map(|warning| warning.variable.as_str()).collect();
-        assert_eq!(named, ["WARM_IP_TARGET"]);
+        assert_eq!(named, ["WARM_IP_TARGET", "ENABLE_V4_EGRESS"]);
         let faults = parse(&[six, ("POD_MTU", "1279")]).unwrap_err();
         assert_eq!(faults.0.len(), 1, "{faults}");
         assert!(parse(&[("POD_MTU", "1279")]).is_ok());

@@ -100,7 +100,8 @@ impl Kernel {
             && let Some(primary) = seen.link_by_mac(wish.node.primary_mac)
             && let Err(error) = hostnet::sysctl::forward_ipv6(&primary.name)
         {
-            refusals.of_the_node = true;
+            // What only pods of an earlier mode need keeps nobody else from being served.
+            refusals.of_the_node = wanted.enis.iter().any(|eni| eni.prefix6.is_some());
             refusals.errors.push(error);
         }
         for op in &ops {

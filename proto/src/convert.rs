@@ -63,26 +63,20 @@ fn bytes<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], C
     })
 }
 
-/// One family, by the names of its fields.
+/// One family, by the names of its fields; none where it has no address.
 fn leg<const N: usize, A: From<[u8; N]>>(
-    wire: Option<v1::Leg>,
-    [address, gateway, node_address]: [&'static str; 3],
+    [address, gateway, node_address]: [(&'static str, &[u8]); 3],
 ) -> Result<Option<Leg<A>>, ConvertError> {
-    let Some(wire) = wire else { return Ok(None) };
-    let node = (!wire.node_address.is_empty()).then(|| bytes::<N>(node_address, &wire.node_address));
-    Ok(Some(Leg {
-        address: bytes::<N>(address, &wire.address)?.into(),
-        gateway: bytes::<N>(gateway, &wire.gateway)?.into(),
-        node_address: node.transpose()?.map(A::from),
-    }))
-}
-
-fn leg_to_wire<A: Copy>(leg: Leg<A>, octets: impl Fn(A) -> Vec<u8>) -> v1::Leg {
-    v1::Leg {
-        address: octets(leg.address),
-        gateway: octets(leg.gateway),
-        node_address: leg.node_address.map(octets).unwrap_or_default(),
+    let one = |(field, octets): (&'static str, &[u8])| bytes::<N>(field, octets).map(A::from);
+    if address.1.is_empty() {
+        return Ok(None);
     }
+    let node = (!node_address.1.is_empty()).then(|| one(node_address));
+    Ok(Some(Leg {
+        address: one(address)?,
+        gateway: one(gateway)?,
+        node_address: node.transpose()?,
+    }))
 }
 
 impl TryFrom<v1::Attachment> for AttachmentKey {
@@ -153,14 +147,20 @@ impl TryFrom<v1::Wiring> for PodWiring {
     type Error = ConvertError;
 
     fn try_from(wire: v1::Wiring) -> Result<Self, ConvertError> {
-        let v4 = ["wiring.v4.address", "wiring.v4.gateway", "wiring.v4.node_address"];
-        let v6 = ["wiring.v6.address", "wiring.v6.gateway", "wiring.v6.node_address"];
-        let (v4, v6) = (
-            leg::<4, Ipv4Addr>(wire.v4, v4)?,
-            leg::<16, Ipv6Addr>(wire.v6, v6)?,
-        );
+        let v4 = leg::<4, Ipv4Addr>([
+            ("wiring.address", &wire.address),
+            ("wiring.gateway", &wire.gateway),
+            ("wiring.node_address", &wire.node_address),
+        ])?;
+        let v6 = leg::<16, Ipv6Addr>([
+            ("wiring.address6", &wire.address6),
+            ("wiring.gateway6", &wire.gateway6),
+            ("", &[]),
+        ])?;
         if v4.is_none() && v6.is_none() {
-            return Err(ConvertError::Missing { field: "wiring.v4" });
+            return Err(ConvertError::Missing {
+                field: "wiring.address",
+            });
         }
         Ok(Self {
             host_name: wire.host_name.parse().map_err(malformed("wiring.host_name"))?,
@@ -184,16 +184,25 @@ impl From<&PodWiring> for v1::Wiring {
             pod_name: wiring.pod_name.to_string(),
             pod_mac: wiring.pod_mac.0.to_vec(),
             mtu_bytes: wiring.mtu_bytes,
-            v4: wiring
-                .v4
-                .map(|leg| leg_to_wire(leg, |address| address.octets().to_vec())),
-            v6: wiring
-                .v6
-                .map(|leg| leg_to_wire(leg, |address| address.octets().to_vec())),
+            address: octets(wiring.v4.map(|leg| leg.address.octets())),
+            gateway: octets(wiring.v4.map(|leg| leg.gateway.octets())),
+            node_address: octets(
+                wiring
+                    .v4
+                    .and_then(|leg| leg.node_address)
+                    .map(|address| address.octets()),
+            ),
+            address6: octets(wiring.v6.map(|leg| leg.address.octets())),
+            gateway6: octets(wiring.v6.map(|leg| leg.gateway.octets())),
             table: wiring.table.0,
             rules: wiring.rules.iter().map(v1::Rule::from).collect(),
         }
     }
+}
+
+/// Nothing is no bytes.
+fn octets<const N: usize>(octets: Option<[u8; N]>) -> Vec<u8> {
+    octets.map(Vec::from).unwrap_or_default()
 }
 
 /// A rule of the peer's layout: one of its ends tells the family.
@@ -270,6 +279,29 @@ mod tests {
         assert_eq!(PodWiring::try_from(v1::Wiring::from(&wiring())), Ok(wiring()));
     }
 
+    /// Field by field as the first plugins and daemons wrote it: those of any age understand one another.
+    #[test]
+    fn an_ipv4_wiring_is_on_the_wire_as_ever() {
+        let only_v4 = PodWiring {
+            v6: None,
+            rules: Vec::new(),
+            ..wiring()
+        };
+        let ever: &[&[u8]] = &[
+            b"\x0a\x0eenib5faff8a083",
+            b"\x12\x06\x02\x00\x00\x00\x00\x01",
+            b"\x1a\x04eth0",
+            b"\x22\x06\x02\x00\x00\x00\x00\x02",
+            b"\x28\xa9\x46",
+            b"\x32\x04\x0a\x00\x01\x1e",
+            b"\x3a\x04\xa9\xfe\x01\x01",
+            b"\x40\x80\x28",
+            b"\x4a\x04\x0a\x00\x01\x0a",
+        ];
+        let bytes = prost::Message::encode_to_vec(&v1::Wiring::from(&only_v4));
+        assert_eq!(bytes, ever.concat());
+    }
+
     #[test]
     fn a_refusal_names_the_field() {
         let wire = v1::Wiring {
@@ -286,8 +318,8 @@ mod tests {
             }
         );
         let wire = v1::Wiring {
-            v4: None,
-            v6: None,
+            address: Vec::new(),
+            address6: Vec::new(),
             ..v1::Wiring::from(&wiring())
         };
         let error = PodWiring::try_from(wire).unwrap_err();

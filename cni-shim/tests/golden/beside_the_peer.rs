@@ -178,7 +178,6 @@ fn peers_wiring(container: &str, mtu_bytes: u32) -> PodWiring {
         veth_prefix: "eni",
         mtu_bytes,
         node_address: None,
-        node_address6: None,
     };
     wiring_on(
         table(2),

@@ -129,7 +129,6 @@ pub(crate) fn wiring_of(container: &str, address: Ipv4Addr) -> PodWiring {
         veth_prefix: "eni",
         mtu_bytes: 9001,
         node_address: Some(NODE),
-        node_address6: None,
     };
     pod::wiring(&key, &pod, address.into(), facts).unwrap()
 }

@@ -126,6 +126,8 @@ pub struct NewEni {
 pub enum Subject {
     /// An ENI that has an id.
     Eni(EniId),
+    /// The IPv6 prefix of an ENI: what becomes of its IPv4 does not wait for that.
+    Prefix6(EniId),
     /// An ENI that is being created.
     Intent(IntentId),
     /// All of them.
@@ -146,13 +148,13 @@ impl Action {
     pub fn subject(&self) -> Subject {
         match self {
             Self::CreateEni(new) => Subject::Intent(new.intent),
+            Self::AssignPrefix6 { eni } => Subject::Prefix6(eni.clone()),
             Self::ReadAll { .. } => Subject::Instance,
             Self::ReadSubnets { .. } => Subject::Subnets,
             Self::ReadUnattached { only: None, .. } => Subject::Unattached,
             Self::AttachEni { eni, .. }
             | Self::DeleteOnTermination { eni, .. }
             | Self::Assign { eni, .. }
-            | Self::AssignPrefix6 { eni }
             | Self::Unassign { eni, .. }
             | Self::DetachEni { eni, .. }
             | Self::DeleteEni { eni }

@@ -375,13 +375,15 @@ impl Ledger {
         let lease = self.leases.remove(key)?;
         self.given.remove(key);
         self.let_go(&lease);
-        for address in lease.wiring.addresses().iter() {
-            self.holders.remove(&address);
+        let addresses = lease.wiring.addresses();
+        for address in addresses.iter() {
+            self.take_from(key, address);
             self.rest(address, at, policy.cooldown);
         }
         self.unwritten.push(Entry::Released {
             key: key.clone(),
-            addresses: lease.wiring.addresses(),
+            address: addresses.v4,
+            address6: addresses.v6,
             at,
         });
         if let Some(eni) = &lease.eni {
@@ -455,7 +457,6 @@ impl Ledger {
             pods: pods.collect(),
             eni_mtu_bytes: policy.devices.eni_mtu_bytes,
             node_address: node.primary_ip,
-            node_address6: node.primary_ip6,
             external_services: policy.snat.external_services.clone(),
         })
     }
@@ -472,7 +473,6 @@ impl Ledger {
             veth_prefix: &policy.devices.veth_prefix,
             mtu_bytes: policy.devices.pod_mtu_bytes,
             node_address: Some(node.primary_ip),
-            node_address6: node.primary_ip6,
         };
         let wiring = wiring(&request.key, &request.pod, offer.addresses, facts).map_err(NotAdded::Name)?;
         let lease = Lease {
@@ -517,6 +517,13 @@ impl Ledger {
             (Some(eni), Some(leg)) => self.pool.let_go(eni, leg.address),
             (Some(eni), None) => self.pool.discount(eni),
             (None, _) => {}
+        }
+    }
+
+    /// The attachment holds the address no more; another that does goes on.
+    fn take_from(&mut self, key: &AttachmentKey, address: IpAddr) {
+        if self.holders.get(&address) == Some(key) {
+            self.holders.remove(&address);
         }
     }
 

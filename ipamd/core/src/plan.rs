@@ -92,7 +92,9 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
         planner.say(Line::Terminating);
     } else {
         finish::finish(&mut planner);
-        six::six(&mut planner);
+        if !situation.is_idle_by_order() || !situation.ledger.waiting().is_empty() {
+            six::six(&mut planner);
+        }
         sweep::sweep(&mut planner);
         if situation.is_idle_by_order() {
             planner.say(Line::Cordoned);

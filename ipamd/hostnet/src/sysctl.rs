@@ -16,22 +16,21 @@ pub fn forwards_ipv4() -> Result<bool, Error> {
     read(Path::new("/proc/sys/net/ipv4/ip_forward")).map(|value| value == "1")
 }
 
-/// Makes the node forward IPv6 and yet take its default route from router advertisements on its primary device, which
-/// forwarding would end otherwise (Documentation/networking/ip-sysctl.rst, `forwarding`, `accept_ra`). What is as it
-/// should be is not written.
+/// Makes the node forward IPv6. Where the kernel takes the default route from router advertisements on the primary device, it
+/// goes on to do so, which forwarding would end otherwise (Documentation/networking/ip-sysctl.rst, `forwarding`,
+/// `accept_ra`): 1 becomes 2, and 0 is somebody else's choice. What is as it should be is not written.
 ///
 /// # Errors
 /// When a setting is otherwise and cannot be written.
 pub fn forward_ipv6(primary: &IfName) -> Result<(), Error> {
     let conf = Path::new("/proc/sys/net/ipv6/conf");
-    let settings = [
-        (conf.join(primary.as_str()).join("accept_ra"), "2"),
-        (conf.join("all/forwarding"), "1"),
-    ];
-    for (path, wanted) in settings {
-        if read(&path)? != wanted {
-            set_at(&path, wanted)?;
-        }
+    let accept = conf.join(primary.as_str()).join("accept_ra");
+    if read(&accept)? == "1" {
+        set_at(&accept, "2")?;
+    }
+    let forwarding = conf.join("all/forwarding");
+    if read(&forwarding)? != "1" {
+        set_at(&forwarding, "1")?;
     }
     Ok(())
 }
@@ -39,9 +38,16 @@ pub fn forward_ipv6(primary: &IfName) -> Result<(), Error> {
 /// What the host end of a pod with IPv6 needs before it goes up: its link-local address is usable at once, with which the
 /// node asks for the pod's MAC, and the pod cannot advertise itself as a router.
 pub(crate) fn let_speak_ipv6(host_end: &IfName) -> Result<(), Error> {
-    set(host_end, "disable_ipv6", "0")?;
-    set(host_end, "accept_ra", "0")?;
-    set(host_end, "accept_dad", "0")
+    // Of the interface identifier (include/uapi/linux/if_link.h, `IN6_ADDR_GEN_MODE_EUI64`): a node's default may be none.
+    for (setting, value) in [
+        ("disable_ipv6", "0"),
+        ("addr_gen_mode", "0"),
+        ("accept_ra", "0"),
+        ("accept_dad", "0"),
+    ] {
+        set(host_end, setting, value)?;
+    }
+    Ok(())
 }
 
 /// Lets the pod have IPv6, whatever the namespace was made with.

@@ -9,8 +9,9 @@ use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll};
 
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressMessage, AddressScope};
 use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{AsyncSocket, SocketAddr, TokioSocket};
 use nix::errno::Errno;
@@ -43,7 +44,7 @@ const NFTABLES_GROUP: u32 = 7;
 pub enum Changed {
     /// This happened to a link.
     Link(Link, LinkStep),
-    /// An address came or went.
+    /// An address came or went, other than an IPv6 one that the kernel gives a link by itself.
     Addresses,
     /// A route came, or took the place of another.
     RouteCame(Route),
@@ -179,12 +180,19 @@ fn length(datagram: &[u8]) -> Option<usize> {
     (length >= 16).then_some(usize::try_from(length).ok()?)
 }
 
+/// Every link with IPv6 gets one of these, and loses it with its state.
+fn is_link_local6(message: &AddressMessage) -> bool {
+    message.header.family == AddressFamily::Inet6 && message.header.scope == AddressScope::Link
+}
+
 fn change(message: RouteNetlinkMessage) -> Option<Changed> {
     use RouteNetlinkMessage as M;
     match message {
         M::NewLink(message) => Some(of_link(message, step)),
         M::DelLink(message) => Some(of_link(message, |_| LinkStep::Deleted)),
-        M::NewAddress(_) | M::DelAddress(_) => Some(Changed::Addresses),
+        M::NewAddress(message) | M::DelAddress(message) => {
+            (!is_link_local6(&message)).then_some(Changed::Addresses)
+        }
         M::NewRoute(message) => route::decode(message).map(Changed::RouteCame),
         M::DelRoute(message) => route::decode(message).map(Changed::RouteWent),
         M::NewNeighbour(_) | M::DelNeighbour(_) => Some(Changed::Neighbours),

@@ -36,6 +36,16 @@ pub(super) fn families(values: &mut Values<'_>) -> Families {
     }
 }
 
+/// The peer's default gives pods of an IPv6 cluster a way to IPv4; said aloud unless it is switched off.
+pub(super) fn egress_without_ipv4(values: &mut Values<'_>) {
+    if values.boolean("ENABLE_V4_EGRESS", true) {
+        values.warn(
+            "ENABLE_V4_EGRESS",
+            "is not served by this version: pods with IPv6 alone reach no IPv4 address; set it to false",
+        );
+    }
+}
+
 /// Names targets that a node without IPv4 has no use for: one prefix holds more addresses than it runs pods.
 pub(super) fn warm_without_ipv4(values: &mut Values<'_>) {
     for variable in [
@@ -148,7 +158,8 @@ fn seconds(values: &mut Values<'_>, variable: &str, default: u32) -> Duration {
 }
 
 /// Modes of the peer that this version does not serve: said aloud instead of silently ignored.
-const UNSERVED: [&str; 5] = [
+const UNSERVED: [&str; 6] = [
+    "ENABLE_V6_EGRESS",
     "ENABLE_POD_ENI",
     "ENABLE_MULTI_NIC",
     "AWS_VPC_K8S_CNI_CUSTOM_NETWORK_CFG",

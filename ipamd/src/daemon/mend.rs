@@ -39,7 +39,7 @@ impl Daemon<'_> {
             .ledger
             .enis()
             .values()
-            .any(|record| record.serves() && record.served.is_empty());
+            .any(|record| record.serves() && record.served.is_empty() && !record.seen.blocks.is_empty());
         let delay = if awaited && matches!(notice, Notice::Link(_)) {
             Duration::ZERO
         } else {

@@ -147,31 +147,27 @@ pub struct Wiring {
     /// Of both ends, in bytes.
     #[prost(uint32, tag = "5")]
     pub mtu_bytes: u32,
-    /// Its IPv4, addresses of four bytes; at least one family is there.
-    #[prost(message, optional, tag = "6")]
-    pub v4: ::core::option::Option<Leg>,
-    /// Its IPv6, addresses of sixteen bytes.
-    #[prost(message, optional, tag = "7")]
-    pub v6: ::core::option::Option<Leg>,
+    /// The pod's IPv4 address, four bytes; empty where it has IPv6 alone.
+    #[prost(bytes = "vec", tag = "6")]
+    pub address: ::prost::alloc::vec::Vec<u8>,
+    /// The pod's next hop in IPv4, four bytes.
+    #[prost(bytes = "vec", tag = "7")]
+    pub gateway: ::prost::alloc::vec::Vec<u8>,
     /// The table for the node's routes to the pod.
     #[prost(uint32, tag = "8")]
     pub table: u32,
+    /// The source that the node itself uses towards the pod in IPv4, four bytes; empty leaves the choice to the kernel.
+    #[prost(bytes = "vec", tag = "9")]
+    pub node_address: ::prost::alloc::vec::Vec<u8>,
     /// Policy rules of the node for this pod alone; none in Berth's own layout.
     #[prost(message, repeated, tag = "10")]
     pub rules: ::prost::alloc::vec::Vec<Rule>,
-}
-/// One family of a pod's interface.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Leg {
-    /// The pod's address, alone in its network.
-    #[prost(bytes = "vec", tag = "1")]
-    pub address: ::prost::alloc::vec::Vec<u8>,
-    /// The pod's next hop.
-    #[prost(bytes = "vec", tag = "2")]
-    pub gateway: ::prost::alloc::vec::Vec<u8>,
-    /// The source that the node itself uses towards the pod; empty leaves the choice to the kernel.
-    #[prost(bytes = "vec", tag = "3")]
-    pub node_address: ::prost::alloc::vec::Vec<u8>,
+    /// The pod's IPv6 address, sixteen bytes; empty where it has IPv4 alone.
+    #[prost(bytes = "vec", tag = "11")]
+    pub address6: ::prost::alloc::vec::Vec<u8>,
+    /// The pod's next hop in IPv6, sixteen bytes.
+    #[prost(bytes = "vec", tag = "12")]
+    pub gateway6: ::prost::alloc::vec::Vec<u8>,
 }
 /// A policy rule of the node.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -200,6 +200,24 @@ impl Site {
         Ok(self.vpc.reboot(&stage.world, node).await?)
     }
 
+    /// The process of a node's daemon, as the machine numbers processes.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub async fn daemon(&self, node: &str) -> Result<u32> {
+        let parent = self
+            .machine(node)?
+            .ipamd_process()
+            .await
+            .context("a daemon on the node")?;
+        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
+        let daemon = children
+            .split_whitespace()
+            .next()
+            .context("the daemon's process")?;
+        Ok(daemon.parse()?)
+    }
+
     /// Kills a node's daemon at once.
     ///
     /// # Errors

@@ -5,10 +5,10 @@
 //! are passed over, so an older daemon can read what a newer one wrote.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::{EniRecord, Intent, Lease, Ledger};
 use crate::address::{Block, PodAddresses};
@@ -70,9 +70,12 @@ pub enum Entry {
     Released {
         /// Which attachment.
         key: AttachmentKey,
-        /// What it held.
-        #[serde(alias = "address", deserialize_with = "one_or_both")]
-        addresses: PodAddresses,
+        /// Its IPv4 address, if it had one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<Ipv4Addr>,
+        /// Its IPv6 address, if it had one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address6: Option<Ipv6Addr>,
         /// Since when they rest.
         at: Stamp,
     },
@@ -98,20 +101,6 @@ pub enum Entry {
         /// Since when.
         at: Stamp,
     },
-}
-
-/// What a release gave back; a daemon that knew of one family wrote its address alone.
-fn one_or_both<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PodAddresses, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Saved {
-        One(Ipv4Addr),
-        Both(PodAddresses),
-    }
-    Ok(match Saved::deserialize(deserializer)? {
-        Saved::One(address) => address.into(),
-        Saved::Both(addresses) => addresses,
-    })
 }
 
 /// An entry that cannot be written.
@@ -255,12 +244,17 @@ impl Ledger {
             }
             Entry::Mark { last } => self.last_mark = Some(last),
             Entry::Leased { key, lease } => self.insert_lease(key, lease),
-            Entry::Released { key, addresses, at } => {
+            Entry::Released {
+                key,
+                address: v4,
+                address6: v6,
+                at,
+            } => {
                 if let Some(lease) = self.leases.remove(&key) {
                     self.let_go(&lease);
                 }
-                for address in addresses.iter() {
-                    self.holders.remove(&address);
+                for address in (PodAddresses { v4, v6 }).iter() {
+                    self.take_from(&key, address);
                     self.replay_rest(address, at, same_boot, present);
                 }
             }
@@ -346,6 +340,22 @@ mod tests {
         let decoded = decode(&bytes);
         assert_eq!(decoded.entries, [boot("a"), boot("b")]);
         assert_eq!(decoded.whole_bytes, bytes.len());
+    }
+
+    /// So that after a roll-back nothing that was released is still held.
+    #[test]
+    fn a_release_of_ipv4_is_written_as_ever() {
+        let json = r#"{"entry":"released","key":{"container":"c1","interface":"eth0","network":"aws-cni"},"address":"10.0.1.30","at":{"moment":{"secs":1,"nanos":0},"wall":{"secs":2,"nanos":0}}}"#;
+        let entry: Entry = serde_json::from_str(json).unwrap();
+        assert!(matches!(
+            entry,
+            Entry::Released {
+                address: Some(_),
+                address6: None,
+                ..
+            }
+        ));
+        assert_eq!(serde_json::to_string(&entry).unwrap(), json);
     }
 
     #[test]

@@ -40,6 +40,9 @@ impl Ledger {
         for (subnet, cidr) in self.node.iter().flat_map(|known| &known.subnet_cidrs) {
             node.subnet_cidrs.entry(subnet.clone()).or_insert(*cidr);
         }
+        // Nor does a subnet lose its IPv6 while an instance is in it.
+        let same = self.node.as_ref().filter(|known| known.subnet == node.subnet);
+        node.subnet_cidr6 = node.subnet_cidr6.or(same.and_then(|known| known.subnet_cidr6));
         if self.node.as_ref() != Some(&node) {
             self.unwritten.push(Entry::Node { node: node.clone() });
             self.node = Some(node);
@@ -175,7 +178,7 @@ impl Ledger {
     fn note_change(&mut self, subject: &Subject, effect: &Effect, now: Moment) {
         match (subject, effect) {
             (_, Effect::Created(seen)) => drop(self.changed.insert(seen.id.clone(), now)),
-            (Subject::Eni(id), _) => drop(self.changed.insert(id.clone(), now)),
+            (Subject::Eni(id) | Subject::Prefix6(id), _) => drop(self.changed.insert(id.clone(), now)),
             (
                 Subject::Intent(_)
                 | Subject::Instance
@@ -348,7 +351,9 @@ impl Ledger {
         });
         let missing: Vec<EniId> = missing.map(|(id, _)| id.clone()).collect();
         for (id, seen) in snapshot.enis {
-            if self.knows_better(&id, snapshot.at) || self.in_flight.contains_key(&Subject::Eni(id)) {
+            let busy = [Subject::Eni(id.clone()), Subject::Prefix6(id.clone())];
+            let is_busy = busy.iter().any(|subject| self.in_flight.contains_key(subject));
+            if self.knows_better(&id, snapshot.at) || is_busy {
                 continue;
             }
             if let Owner::Ours(Some(intent)) = seen.owner {
@@ -403,7 +408,9 @@ impl Ledger {
     /// Nobody knows what the call did: the subject is read before anything else happens to it.
     pub(super) fn doubt(&mut self, action: &Action) {
         match action.subject() {
-            Subject::Eni(eni) => self.change(&eni, |record| record.uncertain = true),
+            Subject::Eni(eni) | Subject::Prefix6(eni) => {
+                self.change(&eni, |record| record.uncertain = true);
+            }
             Subject::Intent(_)
             | Subject::Instance
             | Subject::Growth

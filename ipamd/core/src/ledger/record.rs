@@ -103,8 +103,13 @@ impl Ledger {
                 .leases
                 .values()
                 .filter(|lease| lease.eni.as_ref() == Some(id));
-            let pods: Vec<_> = pods.filter_map(|lease| lease.wiring.addresses().v4).collect();
-            pods.into_iter().for_each(|address| self.pool.take(id, address));
+            let pods: Vec<_> = pods.map(|lease| lease.wiring.addresses().v4).collect();
+            for pod in pods {
+                match pod {
+                    Some(address) => self.pool.take(id, address),
+                    None => self.pool.count(id),
+                }
+            }
             self.reindex(id);
         }
     }
@@ -151,6 +156,7 @@ impl Ledger {
             self.forget_eni(&seen.id);
             return;
         }
+        self.keep_prefixes6(&mut seen, now);
         let known = self.enis.get(&seen.id).cloned();
         let uncertain = self.drop_given_back(&mut seen, now) | self.drop_moved(&mut seen);
         let uncertain = uncertain | self.is_leaving(&seen, now);

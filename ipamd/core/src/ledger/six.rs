@@ -7,14 +7,17 @@ use ipnet::Ipv6Net;
 
 use super::{EniRecord, Ledger};
 use crate::address::PodAddresses;
+use crate::moment::Moment;
 use crate::policy::{Families, Policy};
-use crate::snapshot::Owner;
+use crate::snapshot::{Owner, SeenEni};
 
 impl EniRecord {
-    /// The prefix that pods get addresses of; further ones are left alone.
+    /// The prefix that pods get addresses of: the one that is served, if it is still there; further ones are left alone.
     #[must_use]
     pub fn prefix6(&self) -> Option<Ipv6Net> {
-        self.seen.prefixes6.first().copied()
+        let prefixes = &self.seen.prefixes6;
+        let served = self.served6.filter(|prefix| prefixes.contains(prefix));
+        served.or(prefixes.first().copied())
     }
 
     /// Whether it brings a pod's addresses: the IPv4 one, where there is one.
@@ -46,6 +49,21 @@ impl Ledger {
         self.enis
             .values()
             .find(|record| record.seen.owner == Owner::Primary)
+    }
+
+    /// Whether a prefix of an ENI of the node holds the address.
+    pub(super) fn is_delegated(&self, address: Ipv6Addr) -> bool {
+        let mut prefixes = self.enis.values().flat_map(|record| &record.seen.prefixes6);
+        prefixes.any(|prefix| prefix.contains(&address))
+    }
+
+    /// Whether a read may show the ENI as it was before its prefix: then what is known of it stays.
+    pub(super) fn keep_prefixes6(&self, seen: &mut SeenEni, now: Moment) {
+        if self.knows_better(&seen.id, now)
+            && let Some(known) = self.enis.get(&seen.id)
+        {
+            seen.prefixes6.extend(&known.seen.prefixes6);
+        }
     }
 
     /// The next address of the prefix that nobody has and that does not rest. It goes on from the last one given, so what

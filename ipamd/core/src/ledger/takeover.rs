@@ -179,7 +179,12 @@ impl Ledger {
                 continue;
             }
             match unexplained(addresses, link, devices, policy) {
-                Ok((key, wiring)) => {
+                Ok((key, mut wiring)) => {
+                    // Of this device one address may have been held already, without an explanation.
+                    if let Some(known) = self.leases.get(&key) {
+                        wiring.v4 = wiring.v4.or(known.wiring.v4);
+                        wiring.v6 = wiring.v6.or(known.wiring.v6);
+                    }
                     self.adopt(key, Pod::unknown(), wiring, at.wall);
                     taken.unexplained.extend(addresses.iter());
                 }
@@ -216,11 +221,17 @@ impl Ledger {
         leases.map(|(_, lease)| (lease.wiring.addresses(), &lease.wiring.host_name))
     }
 
-    /// Addresses that pods hold and no ENI of the node has.
+    /// Addresses that pods hold and no ENI of the node has: never had, or in IPv6 has no more.
     pub fn homeless(&self) -> impl Iterator<Item = (PodAddresses, &Pod)> {
-        let leases = self.leases.iter();
-        let homeless = leases.filter(|(key, lease)| lease.eni.is_none() && !Self::is_unexplained(key));
-        homeless.map(|(_, lease)| (lease.wiring.addresses(), &lease.pod))
+        let leases = self.leases.iter().filter(|(key, _)| !Self::is_unexplained(key));
+        leases.filter_map(|(_, lease)| {
+            let addresses = lease.wiring.addresses();
+            let homeless = PodAddresses {
+                v4: addresses.v4.filter(|_| lease.eni.is_none()),
+                v6: addresses.v6.filter(|address| !self.is_delegated(*address)),
+            };
+            (homeless != PodAddresses::default()).then_some((homeless, &lease.pod))
+        })
     }
 
     fn adopt(&mut self, key: AttachmentKey, pod: Pod, wiring: PodWiring, since: Duration) {

@@ -221,7 +221,6 @@ mod tests {
             pods: BTreeMap::from([(POD, "eniabc".parse().unwrap())]),
             eni_mtu_bytes: 9001,
             node_address: Ipv4Addr::new(10, 0, 1, 10),
-            node_address6: None,
             external_services: BTreeSet::new(),
         }
     }

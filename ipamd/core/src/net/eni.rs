@@ -2,7 +2,7 @@
 //! content of our nftables table.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::Serialize;
@@ -70,8 +70,6 @@ pub struct Wanted {
     pub eni_mtu_bytes: u32,
     /// The node's address.
     pub node_address: Ipv4Addr,
-    /// Its IPv6 address, where it has one.
-    pub node_address6: Option<Ipv6Addr>,
     /// Destinations for the main table.
     pub external_services: BTreeSet<Ipv4Net>,
 }
@@ -183,10 +181,8 @@ impl Wanted {
             let Some(link) = by_name.get(device).filter(|link| link.up) else {
                 continue;
             };
-            let source = match address {
-                IpAddr::V4(_) => Some(IpAddr::V4(self.node_address)),
-                IpAddr::V6(_) => self.node_address6.map(IpAddr::V6),
-            };
+            // In IPv6 the kernel chooses among what the node has.
+            let source = address.is_ipv4().then_some(IpAddr::V4(self.node_address));
             let via = Via::Link {
                 index: link.index,
                 source,

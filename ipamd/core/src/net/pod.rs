@@ -15,7 +15,8 @@ pub mod peer;
 /// peer's number.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 
-/// The pod's next hop in IPv6: the host end has it, so that the node can ask for the pod's MAC. The peer's number.
+/// The pod's next hop in IPv6: nobody has the address, a permanent neighbour entry leads to the host end of the veth. The
+/// peer's number.
 pub const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
 /// The link group of host ends that wait for their namespace's end and are reaped together. Chosen: 'B' 'D'.
@@ -108,8 +109,6 @@ pub struct WiringFacts<'a> {
     pub mtu_bytes: u32,
     /// The primary address of the primary ENI.
     pub node_address: Option<Ipv4Addr>,
-    /// Its IPv6 address, where it has one.
-    pub node_address6: Option<Ipv6Addr>,
 }
 
 /// The wiring of an attachment that holds these addresses.
@@ -136,7 +135,8 @@ pub fn wiring(
         v6: addresses.v6.map(|address| Leg {
             address,
             gateway: GATEWAY6,
-            node_address: facts.node_address6,
+            // The kernel chooses among what the node has: an address that is not there (yet) would be refused.
+            node_address: None,
         }),
         table: TableId::PODS,
         rules: Vec::new(),
@@ -206,7 +206,6 @@ mod tests {
             veth_prefix: "eni",
             mtu_bytes: 9001,
             node_address: Some(Ipv4Addr::new(10, 0, 0, 4)),
-            node_address6: None,
         };
         let wiring = wiring(&key, &pod, Ipv4Addr::new(10, 0, 0, 5).into(), facts).unwrap();
         assert_eq!(wiring.host_mac.0[0] & 3, 2);

@@ -103,13 +103,12 @@ impl Demand {
         } = situation;
         let supply = supply(situation);
         let strays = Strays::of(situation, supply);
-        let (pods, waiting) = if policy.families.has_v4() {
-            (ledger.leases().len(), count(ledger.waiting().len()))
-        } else {
-            let with_ipv4 = ledger.leases().values().filter(|lease| lease.wiring.v4.is_some());
-            (with_ipv4.count(), AddressCount::ZERO)
+        let pods = ledger.leases().values().filter(|lease| lease.wiring.v4.is_some());
+        let waiting = match policy.families.has_v4() {
+            true => count(ledger.waiting().len()),
+            false => AddressCount::ZERO,
         };
-        let all = count(pods) + waiting + count(ledger.cooldown().len(*now));
+        let all = count(pods.count()) + waiting + count(ledger.cooldown().len(*now));
         let in_use = all.less(strays.used);
         let capacity = situation.capacity();
         let shape = Shape {

@@ -50,10 +50,7 @@ fn has_drained(planner: &Planner<'_>) -> bool {
         .enis()
         .values()
         .filter(|record| record.excluded && record.serves());
-    excluded.any(|record| {
-        let unused = free_blocks(planner, record).len() == record.seen.blocks.len();
-        matches!(record.seen.owner, Owner::Ours(_)) && unused
-    })
+    excluded.any(|record| matches!(record.seen.owner, Owner::Ours(_)) && planner.is_unused(record))
 }
 
 /// ENIs in the order in which they should empty: fewest pods first, youngest place first among equals.
@@ -79,7 +76,6 @@ fn give_back(
 ) -> AddressCount {
     let counted = |block: &Block| !record.excluded && demand.supply.counts(*block);
     let free = free_blocks(planner, record);
-    let all_free = free.len() == record.seen.blocks.len();
     let size: AddressCount = record
         .seen
         .blocks
@@ -87,7 +83,7 @@ fn give_back(
         .filter(|block| counted(block))
         .map(|block| block.size())
         .sum();
-    let whole = matches!(record.seen.owner, Owner::Ours(_)) && all_free && size <= left;
+    let whole = matches!(record.seen.owner, Owner::Ours(_)) && planner.is_unused(record) && size <= left;
     if let Some(attachment) = record.seen.attachment.as_ref().filter(|_| whole) {
         let (eni, attachment) = (record.seen.id.clone(), attachment.id.clone());
         let acts = planner.act(Action::DetachEni { eni, attachment });
@@ -153,6 +149,14 @@ impl super::Situation<'_> {
 }
 
 impl Planner<'_> {
+    /// Whether no pod has an address of the ENI, of either family, and none of its blocks rests.
+    pub(super) fn is_unused(&self, record: &EniRecord) -> bool {
+        let (ledger, now) = (self.situation.ledger, self.situation.now);
+        let mut blocks = record.seen.blocks.iter();
+        ledger.leases_on(&record.seen.id) == AddressCount::ZERO
+            && blocks.all(|block| ledger.used_in(*block, now) == AddressCount::ZERO)
+    }
+
     /// Whether more is being asked for, or will be once a pause ends.
     fn grows(&self) -> bool {
         let asks = |action: &Action| matches!(action, Action::Assign { .. } | Action::CreateEni(_));
@@ -162,9 +166,8 @@ impl Planner<'_> {
 
     /// With a target in ENIs only whole ENIs are given back.
     fn keeps_whole_enis(&self, demand: &Demand) -> bool {
-        matches!(
-            self.situation.policy.warm.of(demand.supply.kind()),
-            WarmTarget::Enis(_)
-        )
+        let policy = self.situation.policy;
+        let warm = policy.warm.of(demand.supply.kind());
+        policy.families.has_v4() && matches!(warm, WarmTarget::Enis(_))
     }
 }

@@ -47,9 +47,7 @@ fn has_too_many(planner: &Planner<'_>, demand: &Demand) -> bool {
 /// Whether nobody uses anything of the ENI and the others have room for what it has.
 fn is_spare(planner: &Planner<'_>, record: &EniRecord, demand: &Demand) -> bool {
     let situation = planner.situation;
-    let (ledger, now) = (situation.ledger, situation.now);
-    let mut blocks = record.seen.blocks.iter();
-    let unused = blocks.all(|block| ledger.used_in(*block, now) == AddressCount::ZERO);
+    let ledger = situation.ledger;
     let kind = demand.supply.kind();
     let others = ledger
         .enis()
@@ -60,7 +58,7 @@ fn is_spare(planner: &Planner<'_>, record: &EniRecord, demand: &Demand) -> bool 
         .map(|other| planner.free_slots(other))
         .fold(0, u32::saturating_add);
     let needed = kind.covering(counted(record, demand)).slots();
-    matches!(record.seen.owner, Owner::Ours(_)) && unused && needed <= room
+    matches!(record.seen.owner, Owner::Ours(_)) && planner.is_unused(record) && needed <= room
 }
 
 fn counted(record: &EniRecord, demand: &Demand) -> AddressCount {

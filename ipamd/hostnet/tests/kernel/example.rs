@@ -135,7 +135,6 @@ pub(crate) fn wanted(pods: &[&PodWiring]) -> Wanted {
             .collect(),
         eni_mtu_bytes: MTU,
         node_address: NODE,
-        node_address6: None,
         external_services: BTreeSet::new(),
     }
 }

@@ -12,3 +12,5 @@ mod packets;
 mod pod;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod six;

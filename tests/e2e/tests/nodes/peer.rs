@@ -58,7 +58,6 @@ pub(crate) fn wiring(name: &PodName, given: &peer::IpAllocationMetadata) -> Resu
         veth_prefix: "eni",
         mtu_bytes: 9001,
         node_address: None,
-        node_address6: None,
     };
     let table = table(given.route_table_id);
     let address: std::net::Ipv4Addr = given.i_pv4_addr.parse()?;

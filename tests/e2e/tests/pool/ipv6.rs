@@ -1,9 +1,11 @@
 //! Pods with IPv6 alone, and with both families: from the prefix at the start to the way back of every address.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
 use e2e::site::{PATIENCE, Site, Wishes, ask, until};
+use netlink::nft::{self, Nftables};
 use netlink::{Address, Routing};
 use vpc_sim::model::fault::{Effect, Fault};
 use vpc_sim::model::request::Operation;
@@ -85,6 +87,17 @@ async fn explained(site: &Site) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
+/// How many packets of pods the node has dropped for their source.
+fn forged_packets(site: &Site) -> Result<u64> {
+    let node = site.machine("n1")?.node().network();
+    let rules = netlink::netns::inside(node, || Nftables::open()?.rules(nft::Family::Inet, "berth"))??;
+    Ok(rules
+        .iter()
+        .filter_map(|rule| rule.counter)
+        .map(|count| count.packets)
+        .sum())
+}
+
 /// The node and a pod of it reach one another, and the node is seen with its own address.
 async fn node_and_pod(site: &Site, pod: &Pod) -> Result<()> {
     let network = site.machine("n1")?.node().network();
@@ -159,12 +172,41 @@ e2e::tests! {
         all_reach_all(&pods).await
     }
 
+    /// Pods keep what they have, the next ones get what the mode says, and a reboot ends them all.
+    async fn the_mode_changes_under_pods_and_the_node_reboots(stage) {
+        let mut site = Site::new(&stage, &wishes("true")).await?;
+        let mut pods = vec![site.add("n1", &PodName::new("both")).await?];
+        for (name, ipv4, ipv6, families) in [("four", "true", "false", 1), ("six", "false", "true", 1), ("two", "true", "true", 2)] {
+            site.kill("n1").await?;
+            site.start_with("n1", &[("ENABLE_IPv4", ipv4), ("ENABLE_IPv6", ipv6)]).await?;
+            let pod = site.add("n1", &PodName::new(name)).await?;
+            ensure!(pod.addresses.len() == families, "{name} has {:?}", pod.addresses);
+            ensure!(pod.addresses[0].is_ipv4() == (ipv4 == "true"), "{name} has {:?}", pod.addresses);
+            pods.push(pod);
+            for pod in &pods {
+                pod::check(site.machine("n1")?.node(), site.plugin(), pod).await.with_context(|| name)?;
+            }
+        }
+        let held: BTreeSet<IpAddr> = pods.iter().flat_map(|pod| pod.addresses.clone()).collect();
+        ensure!(held.len() == 6, "an address has two holders: {held:?}");
+        let responders = respond(&pods[0])?;
+        node_and_pod(&site, &pods[0]).await?;
+        drop((responders, pods));
+        site.reboot(&stage, "n1").await?;
+        site.start("n1").await?;
+        let pod = site.add("n1", &PodName::new("later")).await?;
+        is_of_the_prefix(&site, "n1", &pod)?;
+        let _responders = respond(&pod)?;
+        node_and_pod(&site, &pod).await
+    }
+
     async fn an_ipv6_address_that_is_not_the_pods_own_is_not_let_out(stage) {
         let site = Site::new(&stage, &wishes("false")).await?;
         let pods = site.add_all("n1", &["a", "b"]).await?;
         let _responders = respond(&pods[1])?;
         let to = at(ipv6(&pods[1])?.into());
         ask(pods[0].network(), Protocol::Udp, to).await?;
+        ensure!(forged_packets(&site)? == 0, "what was honest is counted as forged");
         let forged: Ipv6Addr = u128::from(ipv6(&pods[0])?).wrapping_add(77).into();
         let inside = Routing::open_in(pods[0].network())?;
         let eth0 = inside.link_by_name("eth0").await?.context("eth0")?.index;
@@ -174,6 +216,8 @@ e2e::tests! {
         let question = Question::new(Protocol::Udp, to, PATIENCE / 10).from(forged.into());
         let answer = probe::ask(pods[0].network(), &question).await;
         ensure!(answer.is_err(), "a forged source was answered: {answer:?}");
+        // The node's own blackhole would keep the answer, too: what counts is that the question was dropped.
+        ensure!(forged_packets(&site)? > 0, "the question was let out");
         Ok(())
     }
 

@@ -130,12 +130,7 @@ async fn add(mut ipam: IpamClient<Channel>, container: u64, book: &Mutex<Book>) 
         return Ok(());
     };
     let wiring = reply.into_inner().wiring.context("a wiring")?;
-    let octets: [u8; 4] = wiring
-        .v4
-        .context("an IPv4 address")?
-        .address
-        .as_slice()
-        .try_into()?;
+    let octets: [u8; 4] = wiring.address.as_slice().try_into()?;
     let mut book = book.lock().map_err(|_| anyhow::anyhow!("a panic"))?;
     book.given(container, epoch, octets.into())
 }
@@ -263,12 +258,7 @@ async fn calm(site: &Site) -> Result<()> {
 
 /// How many descriptors the daemon has open.
 async fn descriptors(site: &Site) -> Result<usize> {
-    let entered = site.machine(NODE)?.ipamd_process().await.context("a daemon")?;
-    let children = std::fs::read_to_string(format!("/proc/{entered}/task/{entered}/children"))?;
-    let daemon = children
-        .split_whitespace()
-        .next()
-        .context("a daemon on the node")?;
+    let daemon = site.daemon(NODE).await?;
     Ok(std::fs::read_dir(format!("/proc/{daemon}/fd"))?.count())
 }
 

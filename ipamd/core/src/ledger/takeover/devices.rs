@@ -61,7 +61,6 @@ pub(super) fn adopted(claim: &Claim, devices: &Devices<'_>, policy: &Policy) -> 
         veth_prefix: &policy.devices.veth_prefix,
         mtu_bytes: policy.devices.pod_mtu_bytes,
         node_address: None,
-        node_address6: None,
     };
     let Claim {
         key, pod, addresses, ..
@@ -88,7 +87,6 @@ pub(super) fn unexplained(
         veth_prefix: &policy.devices.veth_prefix,
         mtu_bytes: link.mtu_bytes,
         node_address: None,
-        node_address6: None,
     };
     let wiring = found(&key, &Pod::unknown(), addresses, link, devices, facts)?;
     Ok((key, wiring))

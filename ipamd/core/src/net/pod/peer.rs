@@ -64,7 +64,6 @@ pub fn wiring_on(
 ) -> Result<PodWiring, Malformed> {
     let facts = WiringFacts {
         node_address: None,
-        node_address6: None,
         ..facts
     };
     Ok(PodWiring {
