@@ -58,8 +58,15 @@ async fn no_trace(site: &Site, node: &str) -> Result<()> {
         .filter(|link| link.starts_with("eni") || link.starts_with("gone"))
         .collect();
     ensure!(devices.is_empty(), "devices are left: {devices:?}");
-    let routes = ip(site, node, &["route", "show", "table", "5120", "type", "unicast"]).await?;
-    ensure!(routes.is_empty(), "routes are left: {routes}");
+    for family in ["-4", "-6"] {
+        let routes = ip(
+            site,
+            node,
+            &[family, "route", "show", "table", "5120", "type", "unicast"],
+        )
+        .await?;
+        ensure!(routes.is_empty(), "routes are left: {routes}");
+    }
     let rules = ip(site, node, &["rule"]).await?;
     let of_pods =
         |rule: &&str| rule.starts_with("512:") || (rule.starts_with("1536:") && !rule.contains("fwmark"));

@@ -1,14 +1,20 @@
-//! A disk that takes nothing more below the daemon's journal.
+//! A disk below the daemon's journal that takes nothing more, and one that takes its time.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
 use e2e::runner::Stage;
 use e2e::site::{Site, Wishes, until};
 use e2e::traces::{self, explained};
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
 use vpc_sim::pod::{self, Pod, PodName};
 
 const FOLDER: &str = "/run/aws-node/berth";
@@ -78,7 +84,83 @@ async fn add_until_refused(site: &Site, pods: &mut Vec<Pod>) -> Result<(PodName,
     bail!("the disk takes more than it can hold")
 }
 
+/// How long the slow disk takes for each sync of the journal.
+const SYNC: Duration = Duration::from_millis(400);
+
+/// A node's daemon whose disk is slow for as long as this lives: strace holds back each of its syncs.
+struct SlowDisk(Child);
+
+impl SlowDisk {
+    async fn below(site: &Site, node: &str) -> Result<Self> {
+        let daemon = site.daemon(node).await?.to_string();
+        let inject = format!("inject=fdatasync:delay_enter={}", SYNC.as_micros());
+        let mut strace = Command::new("strace")
+            .args([
+                "-f",
+                "-e",
+                "trace=fdatasync",
+                "-e",
+                &inject,
+                "-o",
+                "/dev/null",
+                "-p",
+                &daemon,
+            ])
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("start strace")?;
+        let words = strace.stderr.take().context("strace's words")?;
+        let said = BufReader::new(words).lines().next_line().await?;
+        let said = said.context("strace said nothing")?;
+        ensure!(said.contains("attached"), "strace: {said}");
+        Ok(Self(strace))
+    }
+
+    async fn end(mut self) -> Result<()> {
+        self.0.kill().await.context("end strace")
+    }
+}
+
 e2e::tests! {
+    async fn a_slow_disk_makes_pods_wait_and_nothing_else(stage) {
+        let site = Site::new(&stage, &Wishes::default().with("WARM_IP_TARGET", WARM)).await?;
+        let first = site.add("n1", &PodName::new("first")).await?;
+        let disk = SlowDisk::below(&site, "n1").await?;
+        let node = site.machine("n1")?.node();
+        let names = ["a", "b", "c", "d"].map(PodName::new);
+        let adds = futures::future::try_join_all(names.iter().map(|name| site.add("n1", name)));
+        // What needs no record is answered meanwhile, within its own deadlines.
+        let status = async {
+            let conf = json!({"cniVersion": "1.1.0", "name": "aws-cni", "type": "aws-cni"});
+            let environment = [("CNI_COMMAND", "STATUS"), ("CNI_PATH", "/opt/cni/bin")];
+            let environment = environment.map(|(key, value)| (key.to_owned(), value.to_owned()));
+            let said = pod::exec(node, site.plugin(), &environment.into(), &conf).await?;
+            ensure!(said.status.success(), "{said:?}");
+            pod::check(node, site.plugin(), &first).await.context("CHECK")
+        };
+        let (added, told) = tokio::join!(adds, status);
+        told?;
+        let mut pods = added?;
+        ensure!(pods.iter().all(|pod| pod.took >= SYNC), "an ADD was answered before it was on disk");
+        let gone = pods.pop().context("a pod")?;
+        site.del("n1", gone).await?;
+        disk.end().await?;
+        pods.push(first);
+        site.kill("n1").await?;
+        site.start("n1").await?;
+        pods.push(site.add("n1", &PodName::new("later")).await?);
+        let addresses: BTreeSet<_> = pods.iter().map(|pod| pod.address).collect();
+        ensure!(addresses.len() == pods.len(), "an address has two holders: {addresses:?}");
+        for pod in &pods {
+            pod::check(node, site.plugin(), pod).await?;
+        }
+        for pod in pods {
+            site.del("n1", pod).await?;
+        }
+        traces::none(&site, "n1").await
+    }
+
     async fn a_full_disk_is_named_and_nothing_is_lost(stage) {
         let site = site_on_a_small_disk(&stage).await?;
         let node = site.machine("n1")?.node();
