@@ -5,7 +5,7 @@
 //! the old one is deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipamd_core::id::{AttachmentKey, Pod};
 use ipamd_core::ledger::AddRequest;
@@ -22,6 +22,7 @@ pub(crate) struct Pods {
 pub(crate) struct PodState {
     pub(crate) key: AttachmentKey,
     pub(crate) address: Option<Ipv4Addr>,
+    pub(crate) address6: Option<Ipv6Addr>,
     /// Its requests that have no answer, first first.
     pub(crate) asks: BTreeSet<u64>,
 }
@@ -48,6 +49,7 @@ impl Pods {
             let pod = PodState {
                 key,
                 address: None,
+                address6: None,
                 asks: BTreeSet::new(),
             };
             self.all.insert(number, pod);

@@ -5,7 +5,7 @@
 //! off where said.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use ipamd_core::action::Action;
@@ -27,6 +27,9 @@ pub(crate) struct Record {
     pub(crate) told: BTreeMap<Ipv4Addr, u32>,
     /// When an address was last in use.
     pub(crate) freed: BTreeMap<Ipv4Addr, Duration>,
+    /// The same of IPv6.
+    pub(crate) told6: BTreeMap<Ipv6Addr, u32>,
+    pub(crate) freed6: BTreeMap<Ipv6Addr, Duration>,
     /// Addresses and ids of ENIs that an operator changed, and when.
     pub(crate) touched: BTreeMap<String, Duration>,
 }
@@ -53,13 +56,46 @@ impl World {
         if let Some(story) = &mut self.story {
             story.push(format!("{now:>9.3} s      pod {} has {address}", ask.pod));
         }
+        let address6 = lease.wiring.addresses().v6;
         self.check_told(ask, address, fresh).map_err(Stop::Broken)?;
+        self.check_told6(ask, address6, fresh).map_err(Stop::Broken)?;
         if let Some(pod) = self.pods.all.get_mut(&ask.pod) {
             pod.asks.remove(&ask.number);
             pod.address = Some(address);
+            pod.address6 = address6;
         }
         self.record.told.insert(address, ask.pod);
+        self.record
+            .told6
+            .extend(address6.map(|address| (address, ask.pod)));
         Ok(true)
+    }
+
+    /// (1), (2), (3) Of the IPv6 address that a pod of both families has, too.
+    fn check_told6(&mut self, ask: &Ask, address: Option<Ipv6Addr>, fresh: bool) -> Result<(), String> {
+        if address.is_some() != self.setting.ipv6 {
+            return Err(format!("pod {} is told {address:?} of IPv6", ask.pod));
+        }
+        let Some(address) = address else { return Ok(()) };
+        let holder = self.record.told6.get(&address);
+        if let Some(holder) = holder.filter(|holder| **holder != ask.pod) {
+            return Err(format!(
+                "invariant 1: pod {} gets {address} of pod {holder}",
+                ask.pod
+            ));
+        }
+        if let Some(held) = self.pods.all[&ask.pod].address6.filter(|held| *held != address) {
+            return Err(format!("pod {} had {held} and is now told {address}", ask.pod));
+        }
+        let rested = self.record.freed6.get(&address).map(|freed| self.now - *freed);
+        if let Some(rested) = rested.filter(|rested| fresh && *rested < self.policy.cooldown) {
+            return Err(format!("invariant 3: {address} rested only {rested:?}"));
+        }
+        let brings = |eni: &EniDescription| eni.ipv6_prefixes.iter().any(|prefix| prefix.contains(&address));
+        if !self.enis().iter().any(brings) {
+            return Err(format!("invariant 2: {address} is on no ENI"));
+        }
+        Ok(())
     }
 
     fn check_told(&mut self, ask: &Ask, address: Ipv4Addr, fresh: bool) -> Result<(), String> {
@@ -141,7 +177,15 @@ impl World {
     /// (7) What pods were told is on record after a restart.
     pub(crate) fn check_restored(&self, ledger: &Ledger) -> Result<(), Stop> {
         for (number, pod) in &self.pods.all {
-            let lease = ledger.leases().get(&pod.key).map(ipv4);
+            let lease = ledger.leases().get(&pod.key);
+            let lease6 = lease.and_then(|lease| lease.wiring.addresses().v6);
+            if pod.address6.is_some() && lease6 != pod.address6 {
+                return Err(Stop::Broken(format!(
+                    "invariant 7: pod {number} was told {:?}, and the journal says {lease6:?}",
+                    pod.address6
+                )));
+            }
+            let lease = lease.map(ipv4);
             if pod.address.is_some() && lease != pod.address {
                 return Err(Stop::Broken(format!(
                     "invariant 7: pod {number} was told {:?}, and the journal says {lease:?}",
@@ -208,7 +252,10 @@ impl World {
         };
         let whose = owner(&truth, &self.instance);
         let touched = self.record.is_touched(eni);
-        let only_addresses = matches!(action, Action::Assign { .. } | Action::Unassign { .. });
+        let only_addresses = matches!(
+            action,
+            Action::Assign { .. } | Action::AssignPrefix6 { .. } | Action::Unassign { .. }
+        );
         if (whose == Owner::Foreign && !touched) || (whose == Owner::Primary && !only_addresses) {
             return Err(format!("invariant 6: {action}, and that is {whose:?}"));
         }

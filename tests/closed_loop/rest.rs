@@ -63,6 +63,12 @@ pub(crate) struct Failure {
     pub(crate) story: Vec<String>,
 }
 
+/// A look that may have shown the last change as it was before is repeated after a minute, until one is young enough.
+const LOOKED_AGAIN_WITHIN: Duration = Duration::from_secs(130);
+
+/// A subnet that said that it has no whole /28 is asked again after ten minutes at most, and a quarter more.
+const PREFIXES_TRIED_WITHIN: Duration = Duration::from_secs(760);
+
 impl World {
     fn live(&mut self, steps: &[Timed]) -> Result<u32, String> {
         for timed in steps {
@@ -81,8 +87,12 @@ impl World {
         if self.orphaned {
             self.run(self.now + SEEN_WITHIN)?;
         }
+        if self.believes_fragmented() && self.setting.subnet_bits <= 20 {
+            self.run(self.now + PREFIXES_TRIED_WITHIN)?;
+        }
         self.run(self.now + self.policy.dwell + GIVEN_BACK_WITHIN)?;
         self.check_rest()?;
+        self.run(self.now + LOOKED_AGAIN_WITHIN)?;
         let calls = self.reads + self.changes;
         (self.reads, self.changes) = (0, 0);
         self.run(self.now + HOUR)?;
@@ -99,6 +109,14 @@ impl World {
         }
         self.check_rest()?;
         Ok(calls)
+    }
+
+    fn believes_fragmented(&self) -> bool {
+        let ledger = self.daemon.as_ref().map(|daemon| &daemon.ledger);
+        ledger.is_some_and(|ledger| {
+            let mut faults = ledger.backoff().iter();
+            faults.any(|(_, fault, _)| matches!(fault, Fault::Fragmented { .. }))
+        })
     }
 
     /// Our ENIs that are on the node, the primary among them; and how many others are.

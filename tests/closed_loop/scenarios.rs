@@ -47,9 +47,9 @@ fn kill() -> Step {
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn days() -> Vec<Day> {
     use Operation::{
-        AssignPrivateIpAddresses, AttachNetworkInterface, CreateNetworkInterface, DeleteNetworkInterface,
-        DescribeNetworkInterfaces, DetachNetworkInterface, ModifyNetworkInterfaceAttribute,
-        UnassignPrivateIpAddresses,
+        AssignIpv6Addresses, AssignPrivateIpAddresses, AttachNetworkInterface, CreateNetworkInterface,
+        DeleteNetworkInterface, DescribeNetworkInterfaces, DetachNetworkInterface,
+        ModifyNetworkInterfaceAttribute, UnassignPrivateIpAddresses,
     };
     use Step::{Burst, Delete, Operator, RollOut};
     let no_cooldown = |setting: Setting| Setting {
@@ -62,6 +62,32 @@ fn days() -> Vec<Day> {
             "pods fill the node and go",
             small(WarmTarget::Enis(1)),
             vec![(5, Burst(9)), (100, RollOut), (200, Delete(10_012))],
+        ),
+        (
+            "pods of both families, and the answer to the prefix is lost",
+            Setting {
+                ipv6: true,
+                ..small(warm(1, 2))
+            },
+            vec![
+                (0, once(AssignIpv6Addresses, Effect::LoseAnswer)),
+                (5, Burst(6)),
+                (60, RollOut),
+                (120, kill()),
+                (130, Burst(2)),
+            ],
+        ),
+        (
+            "pods of both families, and the prefix is refused for a minute",
+            Setting {
+                ipv6: true,
+                ..small(warm(2, 0))
+            },
+            vec![
+                (0, for_a_minute(AssignIpv6Addresses, Effect::Deny)),
+                (5, Burst(3)),
+                (150, RollOut),
+            ],
         ),
         (
             "a burst beyond the node",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ipamd_core::address::{AddressCount, BlockKind, PrefixCount};
-use ipamd_core::policy::{AddressTarget, Policy, WarmTarget, WarmTargets};
+use ipamd_core::policy::{AddressTarget, Families, Policy, WarmTarget, WarmTargets};
 use vpc_sim::model::error::Ec2Error;
 use vpc_sim::model::fault::Effect;
 use vpc_sim::model::request::Operation;
@@ -23,6 +23,8 @@ pub(crate) struct Setting {
     pub(crate) subnet_bits: u8,
     /// How long a device may take to show.
     pub(crate) slowest_device: Duration,
+    /// Whether the subnet has IPv6, and pods have both families.
+    pub(crate) ipv6: bool,
     pub(crate) kind: BlockKind,
     pub(crate) warm: WarmTarget,
     pub(crate) max_eni: Option<u32>,
@@ -41,6 +43,7 @@ impl Setting {
             instance_type,
             subnet_bits: 20,
             slowest_device: Duration::from_secs(3),
+            ipv6: false,
             kind: BlockKind::Secondary,
             warm,
             max_eni: None,
@@ -63,6 +66,7 @@ impl Setting {
             },
         };
         Policy {
+            families: if self.ipv6 { Families::Both } else { Families::V4 },
             kind: self.kind,
             warm,
             max_eni: self.max_eni,
@@ -189,8 +193,12 @@ impl Script {
             after: pause(&mut rng),
             step: step(&mut rng, pods, calm),
         });
+        let first = (setting.ipv6 && !calm).then(|| Timed {
+            after: Duration::ZERO,
+            step: Step::Fault(of_the_prefix(seed)),
+        });
         Self {
-            steps: steps.collect(),
+            steps: first.into_iter().chain(steps).collect(),
             setting,
             kill: None,
         }
@@ -243,6 +251,7 @@ fn setting(seed: u64, rng: &mut Rng) -> Setting {
         cooldown: Duration::from_secs(*rng.choice(&[0, 1, 10, 30, 60]).unwrap()),
         dwell: Duration::from_secs(*rng.choice(&[0, 10, 60]).unwrap()),
         restart_when_quiet: rng.bool(),
+        ipv6: seed % 4 == 1,
     }
 }
 
@@ -278,6 +287,25 @@ fn step(rng: &mut Rng, pods: u32, calm: bool) -> Step {
         },
         21..27 => Step::Fault(fault(rng)),
         _ => Step::Operator(act(rng)),
+    }
+}
+
+/// What goes wrong with the one call for an IPv6 prefix, which comes early in a life.
+fn of_the_prefix(seed: u64) -> Fault {
+    let mut rng = Rng::with_seed(!seed);
+    let effect = match rng.u8(0..7) {
+        0 => Effect::Refuse(Ec2Error::Throttled),
+        1 => Effect::Refuse(Ec2Error::NoFreeAddresses),
+        2 => Effect::Deny,
+        3 => Effect::LoseAnswer,
+        4 => Effect::FailAfter(Ec2Error::Unavailable),
+        5 => Effect::HoldAfter,
+        _ => Effect::Slow(Duration::from_secs(rng.u64(1..20))),
+    };
+    Fault {
+        operation: Operation::AssignIpv6Addresses,
+        effect,
+        lasts: Lasts::Times(rng.u32(1..4)),
     }
 }
 
@@ -332,6 +360,7 @@ impl fmt::Display for Script {
         let Setting {
             instance_type,
             subnet_bits,
+            ipv6,
             warm,
             max_eni,
             max_pods,
@@ -341,7 +370,7 @@ impl fmt::Display for Script {
         } = &self.setting;
         writeln!(
             f,
-            "a {instance_type} in a /{subnet_bits}, {warm:?}, MAX_ENI {max_eni:?}, max pods {max_pods:?}, cool-down \
+            "a {instance_type} in a /{subnet_bits}, IPv6 {ipv6}, {warm:?}, MAX_ENI {max_eni:?}, max pods {max_pods:?}, cool-down \
              {cooldown:?}, dwell {dwell:?}"
         )?;
         let mut at = Duration::ZERO;

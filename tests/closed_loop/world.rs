@@ -21,14 +21,14 @@ use vpc_sim::model::Model;
 use vpc_sim::model::fault::{FaultId, Times};
 use vpc_sim::model::instance::Launch;
 use vpc_sim::model::request::{Call, Request};
-use vpc_sim::model::response::{EniDescription, Zone};
+use vpc_sim::model::response::EniDescription;
 use vpc_sim::model::settings::{Settings, Span};
-use vpc_sim::model::subnet::NewSubnet;
 
 use crate::call::id;
 use crate::cloud::Flight;
 use crate::daemon::{Daemon, KERNEL_DELAY, Message};
 use crate::disk::Disk;
+use crate::facts::add_subnet;
 use crate::pods::{Ask, Pods};
 use crate::record::Record;
 use crate::script::{Kill, Lasts, Setting, Step};
@@ -157,12 +157,7 @@ impl World {
             most: setting.slowest_device,
         };
         let mut model = Model::new(settings, "10.0.0.0/16".parse().unwrap());
-        let zone = Zone {
-            name: "us-east-1a".to_owned(),
-            id: "use1-az1".to_owned(),
-        };
-        let cidr = format!("10.0.16.0/{}", setting.subnet_bits).parse().unwrap();
-        let subnet = model.add_subnet(NewSubnet::plain(cidr, zone)).unwrap();
+        let subnet = add_subnet(&mut model, setting);
         let launch = Launch::plain(setting.instance_type.parse().unwrap(), subnet);
         let instance = id(model.launch(Duration::ZERO, &launch).unwrap());
         let policy = setting.policy();
@@ -465,6 +460,7 @@ impl World {
             self.disk = Disk::default();
             self.tombstones.clear();
             self.record.freed.clear();
+            self.record.freed6.clear();
         }
         self.boots += 1;
         self.booted = self.now;
@@ -535,6 +531,10 @@ impl World {
         if let Some(address) = gone.address {
             self.record.told.remove(&address);
             self.record.freed.insert(address, self.now);
+        }
+        if let Some(address) = gone.address6 {
+            self.record.told6.remove(&address);
+            self.record.freed6.insert(address, self.now);
         }
         Some(gone.key)
     }
