@@ -317,7 +317,7 @@ impl<'a> Daemon<'a> {
         }
         let happening = self.happening();
         self.ledger.handle_outcome(action, outcome, happening);
-        self.ledger.handle_policy(&self.config.policy);
+        self.ledger.handle_policy(&self.config.policy, self.limits);
         failpoint::reach(Step::OutcomeNoted);
         self.kernel_due = Some(happening.now);
     }
@@ -344,7 +344,7 @@ impl<'a> Daemon<'a> {
         if self.ec2.is_none() {
             self.seed = retry::seed(&node.instance, clock::wall());
             let happening = self.happening();
-            self.ledger.handle_policy(&self.config.policy);
+            self.ledger.handle_policy(&self.config.policy, self.limits);
             self.ledger
                 .handle_start(self.config.policy.start_spread, happening);
             let connection = Connection {

@@ -197,7 +197,7 @@ impl World {
             seed: daemon.seed,
         };
         daemon.ledger.handle_outcome(action, outcome, happening);
-        daemon.ledger.handle_policy(&self.policy);
+        daemon.ledger.handle_policy(&self.policy, Some(self.limits));
         daemon.kernel_due = Some(happening.now);
     }
 

@@ -251,7 +251,7 @@ fn setting(seed: u64, rng: &mut Rng) -> Setting {
         cooldown: Duration::from_secs(*rng.choice(&[0, 1, 10, 30, 60]).unwrap()),
         dwell: Duration::from_secs(*rng.choice(&[0, 10, 60]).unwrap()),
         restart_when_quiet: rng.bool(),
-        ipv6: seed % 4 == 1,
+        ipv6: seed % 4 == 3,
     }
 }
 

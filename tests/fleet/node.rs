@@ -68,7 +68,7 @@ impl FleetNode {
     pub(crate) fn start(&mut self, pods: u32, now: Duration) {
         let at = self.happening(now);
         self.ledger.handle_node(self.node.clone());
-        self.ledger.handle_policy(&self.policy);
+        self.ledger.handle_policy(&self.policy, Some(self.limits));
         self.ledger.handle_start(self.policy.start_spread, at);
         self.come(0..pods, now);
     }
@@ -98,7 +98,7 @@ impl FleetNode {
         }
         let at = self.happening(now);
         self.ledger.handle_outcome(action, outcome, at);
-        self.ledger.handle_policy(&self.policy);
+        self.ledger.handle_policy(&self.policy, Some(self.limits));
     }
 
     /// Everything that follows from the passing of time, and the calls to make.

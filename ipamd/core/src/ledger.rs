@@ -73,6 +73,9 @@ pub struct Ledger {
     pace: Pace,
     leaks: leak::Leaks,
     subnets: Subnets,
+    /// Blocks that an ENI of the node's type holds.
+    #[serde(skip)]
+    slots_per_eni: Option<u32>,
     last_mark: Option<EniMark>,
     last_intent: u64,
     surplus_since: Option<Moment>,

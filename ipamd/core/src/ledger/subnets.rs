@@ -11,6 +11,7 @@ use super::outcome::Happening;
 use crate::action::{Action, Fault, Subject};
 use crate::address::{AddressCount, Ask, BlockKind};
 use crate::id::{EniId, SubnetId};
+use crate::instance::Limits;
 use crate::moment::Moment;
 use crate::policy::Policy;
 use crate::snapshot::SeenSubnet;
@@ -29,6 +30,9 @@ pub struct Subnets {
     most: BTreeMap<(SubnetId, BlockKind), u32>,
     /// Subnets that had not even one block, until EC2 says that there may be one again.
     empty: BTreeSet<(SubnetId, BlockKind)>,
+    /// Those of them that refused an ENI with one block.
+    #[serde(default)]
+    for_enis: BTreeSet<(SubnetId, BlockKind)>,
 }
 
 /// Whether pods may have addresses of a subnet, by its tags.
@@ -94,7 +98,13 @@ impl Subnets {
     }
 
     /// Notes what EC2 says of every subnet; gives those that still have nothing.
-    pub(super) fn handle_read(&mut self, seen: Vec<SeenSubnet>, at: Moment) -> Vec<(SubnetId, BlockKind)> {
+    /// Where an ENI of ours has `room`, one block is enough; a new one takes an address for itself.
+    pub(super) fn handle_read(
+        &mut self,
+        seen: Vec<SeenSubnet>,
+        room: &BTreeSet<SubnetId>,
+        at: Moment,
+    ) -> Vec<(SubnetId, BlockKind)> {
         self.seen = seen
             .into_iter()
             .map(|subnet| (subnet.id.clone(), subnet))
@@ -102,7 +112,8 @@ impl Subnets {
         self.read_at = Some(at);
         let may_have_one = |(id, kind): &(SubnetId, BlockKind)| {
             let free = self.seen.get(id).map_or(AddressCount::ZERO, |subnet| subnet.free);
-            free >= kind.addresses_each()
+            let own = self.for_enis.contains(&(id.clone(), *kind)) && !room.contains(id);
+            free >= kind.addresses_each() + AddressCount(u32::from(own))
         };
         let refilled: Vec<_> = self
             .empty
@@ -111,17 +122,24 @@ impl Subnets {
             .cloned()
             .collect();
         for key in refilled {
-            self.empty.remove(&key);
+            self.forget(&key);
         }
         self.empty.iter().cloned().collect()
     }
 
-    /// Notes that a subnet could not give this; says whether less is worth asking for at once.
-    pub(super) fn handle_scarcity(&mut self, subnet: &SubnetId, ask: Ask) -> bool {
+    fn forget(&mut self, key: &(SubnetId, BlockKind)) {
+        self.empty.remove(key);
+        self.for_enis.remove(key);
+    }
+
+    /// Notes that a subnet could not give this, with a new ENI or to one; says whether less is worth asking for at once.
+    pub(super) fn handle_scarcity(&mut self, subnet: &SubnetId, ask: Ask, with_an_eni: bool) -> bool {
         let key = (subnet.clone(), ask.kind());
         let less = ask.slots() / 2;
         if less == 0 {
+            self.forget(&key);
             self.empty.insert(key.clone());
+            self.for_enis.extend(with_an_eni.then(|| key.clone()));
         }
         self.most.insert(key, less.max(1));
         less > 0
@@ -130,7 +148,7 @@ impl Subnets {
     /// Notes that a subnet gave this: twice as much may be asked for next.
     pub(super) fn handle_plenty(&mut self, subnet: &SubnetId, ask: Ask) {
         let key = (subnet.clone(), ask.kind());
-        self.empty.remove(&key);
+        self.forget(&key);
         match self.most.get(&key).map(|most| most.saturating_mul(2)) {
             Some(more) if more >= ANY_ENI => drop(self.most.remove(&key)),
             Some(more) => drop(self.most.insert(key, more)),
@@ -158,10 +176,19 @@ impl Ledger {
             self.doubt(action);
             return;
         };
-        if !self.subnets.handle_scarcity(&subnet, ask) {
+        let with_an_eni = matches!(action, Action::CreateEni(_));
+        if !self.subnets.handle_scarcity(&subnet, ask, with_an_eni) {
             let subject = Subject::Subnet(subnet, ask.kind());
             self.backoff.handle_failure(subject, fault, at.now, at.seed);
         }
+    }
+
+    /// Subnets in which an ENI of ours may be asked for more. As long as nobody has told what ENIs hold, any may.
+    fn subnets_with_room(&self) -> BTreeSet<SubnetId> {
+        let most = usize::try_from(self.slots_per_eni.unwrap_or(u32::MAX)).unwrap_or(usize::MAX);
+        let ours = self.enis.values().filter(|record| record.gives());
+        let have_room = ours.filter(|record| record.seen.blocks.difference(&record.lost).count() < most);
+        have_room.map(|record| record.seen.subnet.clone()).collect()
     }
 
     /// Notes what EC2 says of the zone's subnets. Those that still have nothing are left alone for longer.
@@ -171,7 +198,8 @@ impl Ledger {
             node.subnet_cidrs.extend(cidrs);
             self.handle_node(node);
         }
-        for (subnet, kind) in self.subnets.handle_read(seen, read_at) {
+        let room = self.subnets_with_room();
+        for (subnet, kind) in self.subnets.handle_read(seen, &room, read_at) {
             let subject = Subject::Subnet(subnet.clone(), kind);
             let subject_name = subnet.to_string();
             let fault = match kind {
@@ -190,7 +218,8 @@ impl Ledger {
     }
 
     /// Notes what the operator wants of the pace, and whether tags keep pods away from the subnets of our ENIs; a subnet that was not read keeps its state.
-    pub fn handle_policy(&mut self, policy: &Policy) {
+    pub fn handle_policy(&mut self, policy: &Policy, limits: Option<&Limits>) {
+        self.slots_per_eni = limits.map(Limits::pod_slots_per_eni);
         self.pace.handle_ceiling(policy.calls_per_second);
         let Some(primary) = self.node.as_ref().map(|node| node.subnet.clone()) else {
             return;
@@ -282,20 +311,26 @@ mod tests {
         let id: SubnetId = "subnet-00000001".parse().unwrap();
         let ask = |count| Ask::Addresses(AddressCount(count));
         let mut subnets = Subnets::default();
-        assert!(subnets.handle_scarcity(&id, ask(5)));
+        assert!(subnets.handle_scarcity(&id, ask(5), false));
         assert_eq!(subnets.within(&id, ask(29)), ask(2));
         subnets.handle_plenty(&id, ask(2));
         assert_eq!(subnets.within(&id, ask(29)), ask(4));
-        assert!(!subnets.handle_scarcity(&id, ask(1)));
+        assert!(!subnets.handle_scarcity(&id, ask(1), false));
         assert!(subnets.is_empty_of(&id, BlockKind::Secondary));
         let mut seen = subnet("subnet-00000001", &[]);
-        seen.free = AddressCount::ZERO;
-        assert_eq!(
-            subnets.handle_read(vec![seen.clone()], Moment::default()).len(),
-            1
-        );
-        seen.free = AddressCount(1);
-        assert_eq!(subnets.handle_read(vec![seen], Moment::default()), []);
+        let mut left = |subnets: &mut Subnets, free, room: &[SubnetId]| {
+            seen.free = AddressCount(free);
+            let room = room.iter().cloned().collect();
+            let left = subnets.handle_read(vec![seen.clone()], &room, Moment::default());
+            left.len()
+        };
+        assert_eq!(left(&mut subnets, 0, &[]), 1);
+        assert_eq!(left(&mut subnets, 1, &[]), 0);
         assert_eq!(subnets.empties().next(), None);
+        // One address is not enough for an ENI with one, unless another has room.
+        for (free, room, still) in [(1, &[][..], 1), (2, &[], 0), (1, std::slice::from_ref(&id), 0)] {
+            assert!(!subnets.handle_scarcity(&id, ask(1), true));
+            assert_eq!(left(&mut subnets, free, room), still, "{free} free");
+        }
     }
 }
