@@ -2,8 +2,6 @@
 //!
 //! Left out, and refused with the address given back: branch ENIs, several interfaces.
 
-use std::str::FromStr;
-
 use hostnet::pod::Remains;
 use ipamd_core::address::PodAddresses;
 use ipamd_core::id::{AttachmentKey, Malformed};
@@ -140,17 +138,7 @@ fn remains(
 
 /// What was given; none where it is no address.
 fn addresses(given: &peer::IpAllocationMetadata) -> Option<PodAddresses> {
-    fn one<A: FromStr>(text: &str) -> Option<Option<A>> {
-        match text {
-            "" => Some(None),
-            text => text.parse().ok().map(Some),
-        }
-    }
-    let addresses = PodAddresses {
-        v4: one(&given.i_pv4_addr)?,
-        v6: one(&given.i_pv6_addr)?,
-    };
-    (addresses != PodAddresses::default()).then_some(addresses)
+    PodAddresses::parse(&given.i_pv4_addr, &given.i_pv6_addr).ok()
 }
 
 /// The wiring that the peer's answer stands for, the same on the way there and back.

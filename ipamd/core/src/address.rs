@@ -64,17 +64,50 @@ pub struct PodAddresses {
     pub v6: Option<Ipv6Addr>,
 }
 
+/// Texts that are no pod's addresses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedAddresses {
+    /// One is no address of its family.
+    #[error("{0:?} is no address of its family")]
+    Address(String),
+    /// Both are empty.
+    #[error("there is no address")]
+    Nothing,
+}
+
 impl PodAddresses {
+    /// From one text for each family; empty where there is none of it. At least one must be there.
+    ///
+    /// # Errors
+    /// Which text is no address.
+    pub fn parse(ipv4: &str, ipv6: &str) -> Result<Self, MalformedAddresses> {
+        fn one<A: FromStr>(text: &str) -> Result<Option<A>, MalformedAddresses> {
+            let malformed = |_| MalformedAddresses::Address(text.to_owned());
+            let there = (!text.is_empty()).then_some(text);
+            there.map(|text| text.parse().map_err(malformed)).transpose()
+        }
+        let addresses = Self {
+            v4: one(ipv4)?,
+            v6: one(ipv6)?,
+        };
+        match addresses {
+            Self { v4: None, v6: None } => Err(MalformedAddresses::Nothing),
+            addresses => Ok(addresses),
+        }
+    }
+
+    /// As [`Self::parse`] reads them.
+    #[must_use]
+    pub fn texts(self) -> [String; 2] {
+        let v4 = self.v4.map(|address| address.to_string());
+        let v6 = self.v6.map(|address| address.to_string());
+        [v4, v6].map(Option::unwrap_or_default)
+    }
+
     /// Each of them.
     pub fn iter(self) -> impl Iterator<Item = IpAddr> {
         let v4 = self.v4.map(IpAddr::V4);
         v4.into_iter().chain(self.v6.map(IpAddr::V6))
-    }
-
-    /// Whether this is one of them.
-    #[must_use]
-    pub fn contains(self, address: IpAddr) -> bool {
-        self.iter().any(|own| own == address)
     }
 }
 
@@ -83,15 +116,6 @@ impl From<Ipv4Addr> for PodAddresses {
         Self {
             v4: Some(address),
             v6: None,
-        }
-    }
-}
-
-impl From<Ipv6Addr> for PodAddresses {
-    fn from(address: Ipv6Addr) -> Self {
-        Self {
-            v4: None,
-            v6: Some(address),
         }
     }
 }

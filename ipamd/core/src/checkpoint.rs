@@ -5,13 +5,12 @@
 //! entries have an address of one family; ours may have both.
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha1::{Digest as _, Sha1};
 
-use crate::address::PodAddresses;
+use crate::address::{MalformedAddresses, PodAddresses};
 use crate::id::{AttachmentKey, Malformed, Pod};
 use crate::ledger::Lease;
 
@@ -76,20 +75,17 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-fn text(address: Option<impl ToString>) -> String {
-    address.map(|address| address.to_string()).unwrap_or_default()
-}
-
 impl Allocation {
     /// The entry of a lease.
     #[must_use]
     pub fn of(key: &AttachmentKey, lease: &Lease) -> Self {
+        let [ipv4, ipv6] = lease.wiring.addresses().texts();
         Self {
             network: key.network.to_string(),
             container: key.container.to_string(),
             interface: key.interface.to_string(),
-            ipv4: text(lease.wiring.addresses().v4),
-            ipv6: text(lease.wiring.addresses().v6),
+            ipv4,
+            ipv6,
             since_nanos: i64::try_from(lease.since.as_nanos()).unwrap_or(i64::MAX),
             metadata: Metadata {
                 namespace: lease.pod.namespace.to_string(),
@@ -193,10 +189,8 @@ pub fn decode(content: &[u8]) -> Result<Claims, Unreadable> {
 enum Fault {
     #[error(transparent)]
     Name(#[from] Malformed),
-    #[error("{0:?} is no address of its family; its pod keeps its network until it is restarted")]
-    Address(String),
-    #[error("it has no address; its pod keeps its network until it is restarted")]
-    Nothing,
+    #[error("{0}; its pod keeps its network until it is restarted")]
+    Addresses(#[from] MalformedAddresses),
 }
 
 fn claim(allocation: &Allocation) -> Result<Claim, Fault> {
@@ -206,13 +200,6 @@ fn claim(allocation: &Allocation) -> Result<Claim, Fault> {
     } else {
         (allocation.network.as_str(), allocation.interface.as_str())
     };
-    let addresses = PodAddresses {
-        v4: address(&allocation.ipv4)?,
-        v6: address(&allocation.ipv6)?,
-    };
-    if addresses == PodAddresses::default() {
-        return Err(Fault::Nothing);
-    }
     Ok(Claim {
         key: AttachmentKey {
             container: allocation.container.parse()?,
@@ -223,20 +210,9 @@ fn claim(allocation: &Allocation) -> Result<Claim, Fault> {
             namespace: allocation.metadata.namespace.parse()?,
             name: allocation.metadata.name.parse()?,
         },
-        addresses,
+        addresses: PodAddresses::parse(&allocation.ipv4, &allocation.ipv6)?,
         since: Duration::from_nanos(u64::try_from(allocation.since_nanos).unwrap_or_default()),
     })
-}
-
-/// An absent address stays absent.
-fn address<A: FromStr>(text: &str) -> Result<Option<A>, Fault> {
-    match text {
-        "" => Ok(None),
-        text => text
-            .parse()
-            .map(Some)
-            .map_err(|_| Fault::Address(text.to_owned())),
-    }
 }
 
 impl fmt::Display for Allocation {
@@ -293,7 +269,10 @@ mod tests {
         let [nothing, name] = &faults[..] else {
             panic!("{faults:?}")
         };
-        assert!(nothing.contains("no address"), "{nothing}");
+        assert!(
+            nothing.contains("no address") && nothing.contains("restarted"),
+            "{nothing}"
+        );
         assert!(name.contains("../x"), "{name}");
     }
 

@@ -152,7 +152,7 @@ impl Dump {
         let enis = self.ledger.enis().values();
         let under_way = self.ledger.in_flight().values();
         Explanation {
-            not_ready: not_ready((&self.policy, &self.ledger), known.0, known.1, &plan.report),
+            not_ready: not_ready(&self.policy, &self.ledger, known.0, known.1, &plan.report),
             enis: enis.map(|record| EniSummary::of(record, &self.ledger)).collect(),
             under_way: under_way.map(ToString::to_string).collect(),
             sentences: plan.report.0.iter().map(ToString::to_string).collect(),
@@ -208,7 +208,8 @@ impl fmt::Display for NotReady {
 /// Why an ADD could not be served even were there a free address.
 #[must_use]
 pub fn not_ready(
-    (policy, ledger): (&Policy, &Ledger),
+    policy: &Policy,
+    ledger: &Ledger,
     limits: Option<&Limits>,
     trouble: Option<&str>,
     report: &Report,

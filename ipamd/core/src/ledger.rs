@@ -27,12 +27,12 @@ use crate::snapshot::{Node, Owner};
 
 pub mod cooldown;
 pub mod hint;
+mod ipv6;
 pub mod journal;
 pub mod leak;
 pub mod outcome;
 mod pool;
 mod record;
-mod six;
 pub mod stale;
 pub mod subnets;
 pub mod takeover;
@@ -218,12 +218,6 @@ impl Ledger {
     #[must_use]
     pub fn cooldown(&self) -> &Cooldown<Ipv4Addr> {
         &self.cooldown
-    }
-
-    /// IPv6 addresses that rest.
-    #[must_use]
-    pub fn cooldown6(&self) -> &Cooldown<Ipv6Addr> {
-        &self.cooldown6
     }
 
     /// Calls that are under way.

@@ -20,10 +20,10 @@ use crate::snapshot::Owner;
 pub mod demand;
 mod finish;
 mod grow;
+mod ipv6;
 mod repair;
 pub mod report;
 mod shrink;
-mod six;
 mod spare;
 mod sweep;
 
@@ -93,7 +93,7 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
     } else {
         finish::finish(&mut planner);
         if !situation.is_idle_by_order() || !situation.ledger.waiting().is_empty() {
-            six::six(&mut planner);
+            ipv6::ipv6(&mut planner);
         }
         sweep::sweep(&mut planner);
         if situation.is_idle_by_order() {

@@ -53,7 +53,8 @@ impl Daemon<'_> {
     pub(super) fn why_not_ready(&self) -> Option<NotReady> {
         let trouble = self.trouble.as_deref();
         let why = explain::not_ready(
-            (&self.config.policy, &self.ledger),
+            &self.config.policy,
+            &self.ledger,
             self.limits,
             trouble,
             &self.report,

@@ -4,6 +4,7 @@
 //! beside them. Left out: branch ENIs, several interfaces a pod, and the version check, which never fails in the builds
 //! that there are.
 
+use ipamd_core::address::PodAddresses;
 use ipamd_core::id::{AttachmentKey, Malformed, Pod};
 use ipamd_core::ledger::{AddRequest, Lease};
 use ipamd_core::net::TableId;
@@ -86,19 +87,14 @@ fn key(container: &str, interface: &str, network: &str) -> Result<AttachmentKey,
     })
 }
 
-/// Empty where there is none.
-fn text(address: Option<impl ToString>) -> String {
-    address.map(|address| address.to_string()).unwrap_or_default()
-}
-
 /// Where the address is, in the peer's numbers.
 fn allocation(lease: &Lease, facts: &Facts) -> peer::IpAllocationMetadata {
     let place = lease.eni.as_ref().and_then(|eni| facts.places.get(eni));
-    let addresses = lease.wiring.addresses();
+    let [i_pv4_addr, i_pv6_addr] = lease.wiring.addresses().texts();
     let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     peer::IpAllocationMetadata {
-        i_pv4_addr: text(addresses.v4),
-        i_pv6_addr: text(addresses.v6),
+        i_pv4_addr,
+        i_pv6_addr,
         device_number: place.map(|place| number(place.device_index)).unwrap_or_default(),
         route_table_id: number(place.map_or(TableId::MAIN, |place| place.table()).0),
     }
@@ -148,11 +144,16 @@ impl ConfigServerBackend for Service {
     ) -> Result<Response<peer::NetworkPolicyAgentConfigReply>, Status> {
         let node = self.facts().await?.node;
         let node = node.ok_or_else(|| Status::unavailable("instance metadata has not been read yet"))?;
+        let own = PodAddresses {
+            v4: self.families.has_v4().then_some(node.primary_ip),
+            v6: node.primary_ip6.filter(|_| self.families.has_v6()),
+        };
+        let [node_i_pv4, node_i_pv6] = own.texts();
         Ok(Response::new(peer::NetworkPolicyAgentConfigReply {
             network_policy_mode: self.network_policy_mode.clone(),
             multi_nic_enabled: false,
-            node_i_pv4: text(self.families.has_v4().then_some(node.primary_ip)),
-            node_i_pv6: text(node.primary_ip6.filter(|_| self.families.has_v6())),
+            node_i_pv4,
+            node_i_pv6,
             instance_id: node.instance.to_string(),
             region: node.region,
         }))

@@ -217,7 +217,7 @@ impl Ledger {
         }
     }
 
-    /// Notes what the operator wants of the pace, and whether tags keep pods away from the subnets of our ENIs; a subnet that was not read keeps its state.
+    /// Notes what the type's ENIs hold, what the operator wants of the pace, and whether tags keep pods away from the subnets of our ENIs; a subnet that was not read keeps its state.
     pub fn handle_policy(&mut self, policy: &Policy, limits: Option<&Limits>) {
         self.slots_per_eni = limits.map(Limits::pod_slots_per_eni);
         self.pace.handle_ceiling(policy.calls_per_second);

@@ -184,6 +184,7 @@ impl Ledger {
                     if let Some(known) = self.leases.get(&key) {
                         wiring.v4 = wiring.v4.or(known.wiring.v4);
                         wiring.v6 = wiring.v6.or(known.wiring.v6);
+                        wiring.rules.extend(&known.wiring.rules);
                     }
                     self.adopt(key, Pod::unknown(), wiring, at.wall);
                     taken.unexplained.extend(addresses.iter());
@@ -427,6 +428,33 @@ mod tests {
         let settled = ledger.take_settled(rested);
         ledger.handle_forgotten(&settled);
         assert!(ledger.leases().is_empty() && ledger.is_free(address(&web), rested));
+    }
+
+    #[test]
+    fn a_device_of_both_families_is_one_lease_whichever_address_was_found_first() {
+        let policy = Policy::default();
+        let web = claim("web", "c1", 5);
+        let four = network(std::slice::from_ref(&web), TableId::MAIN);
+        let mut both = four.clone();
+        let six: std::net::Ipv6Addr = "2001:db8::5".parse().unwrap();
+        both.routes.insert(Route {
+            table: TableId::MAIN,
+            to: IpAddr::V6(six).into(),
+            via: Via::Link {
+                index: 10,
+                source: None,
+            },
+        });
+        let mut ledger = Ledger::default();
+        ledger.handle_lost_journal(false, &four, &policy, NOW);
+        ledger.handle_lost_journal(false, &both, &policy, NOW);
+        let lease = ledger.leases().values().next().unwrap();
+        let (held, rules) = (lease.wiring.addresses(), lease.wiring.rules.len());
+        assert_eq!(
+            (ledger.leases().len(), held.v4, held.v6),
+            (1, web.addresses.v4, Some(six))
+        );
+        assert_eq!(rules, 3, "two of IPv4 on a secondary ENI, one of IPv6");
     }
 
     #[test]

@@ -116,7 +116,7 @@ pub enum Line {
     /// No subnet of the zone takes ENIs.
     NoSubnet,
     /// About IPv6.
-    Six(Six),
+    Ipv6(Ipv6),
     /// The node is cordoned and the pool is left alone.
     Cordoned,
     /// More is wanted than the instance type can hold.
@@ -164,8 +164,8 @@ pub enum Past {
 
 /// What there is to say of pods' IPv6.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "six", rename_all = "snake_case")]
-pub enum Six {
+#[serde(tag = "ipv6", rename_all = "snake_case")]
+pub enum Ipv6 {
     /// Pods get addresses of this prefix.
     Prefix {
         /// Which.
@@ -187,7 +187,7 @@ pub enum Six {
     },
 }
 
-impl fmt::Display for Six {
+impl fmt::Display for Ipv6 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Prefix { prefix, waiting } => {
@@ -289,7 +289,7 @@ impl fmt::Display for Line {
             Self::NoSubnet => f.write_str(
                 "No subnet of the node's zone takes ENIs: tag one with kubernetes.io/role/cni=1, or do not exclude the node's own.",
             ),
-            Self::Six(six) => six.fmt(f),
+            Self::Ipv6(ipv6) => ipv6.fmt(f),
             Self::Cordoned => f.write_str(
                 "The node is cordoned: only waiting pods are served, nothing is prepared or given back.",
             ),

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod example;
 #[cfg(test)]
+mod ipv6;
+#[cfg(test)]
 mod layout;
 #[cfg(test)]
 mod nat;
@@ -12,5 +14,3 @@ mod packets;
 mod pod;
 #[cfg(test)]
 mod sandbox;
-#[cfg(test)]
-mod six;

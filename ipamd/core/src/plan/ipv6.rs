@@ -3,18 +3,18 @@
 //! Left out: giving it back. It costs nothing, and pods of an earlier mode may have addresses of it.
 
 use super::Planner;
-use super::report::{Line, Six};
+use super::report::{Ipv6, Line};
 use crate::action::Action;
 use crate::policy::Families;
 
-pub(super) fn six(planner: &mut Planner<'_>) {
+pub(super) fn ipv6(planner: &mut Planner<'_>) {
     let situation = planner.situation;
     let (ledger, policy) = (situation.ledger, situation.policy);
     let Some(node) = ledger.node().filter(|_| policy.families.has_v6()) else {
         return;
     };
     if node.subnet_cidr6.is_none() {
-        planner.say(Line::Six(Six::NotInSubnet {
+        planner.say(Line::Ipv6(Ipv6::NotInSubnet {
             subnet: node.subnet.clone(),
             alone: policy.families == Families::V6,
         }));
@@ -22,12 +22,12 @@ pub(super) fn six(planner: &mut Planner<'_>) {
     }
     if !situation.limits.prefixes() {
         let instance_type = node.instance_type.clone();
-        planner.say(Line::Six(Six::NotOnType { instance_type }));
+        planner.say(Line::Ipv6(Ipv6::NotOnType { instance_type }));
         return;
     }
     let Some(record) = ledger.primary() else { return };
     match record.prefix6() {
-        Some(prefix) => planner.say(Line::Six(Six::Prefix {
+        Some(prefix) => planner.say(Line::Ipv6(Ipv6::Prefix {
             prefix,
             waiting: ledger.waiting().len(),
         })),
