@@ -60,6 +60,8 @@ pub(crate) struct Store {
     /// What could not be written yet.
     pending: Vec<u8>,
     entries: usize,
+    /// How many entries it took when it was last written anew.
+    fewest: usize,
     _lock: Flock<File>,
 }
 
@@ -104,6 +106,7 @@ impl Store {
             whole_bytes,
             pending: Vec::new(),
             entries,
+            fewest: 0,
             _lock: lock,
         };
         let opened = Opened {
@@ -141,11 +144,12 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the file holds so much history that it is worth writing anew.
-    pub(crate) fn is_long(&self, live: usize) -> bool {
+    /// Whether the file holds so much history that it is worth writing anew. What it must hold does not count, or a
+    /// journal of many resting addresses would be written anew for every entry.
+    pub(crate) fn is_long(&self) -> bool {
         /// Enough for a day of ordinary churn; a restart reads it in milliseconds.
         const SLACK: usize = 4096;
-        self.entries > SLACK + 4 * live
+        self.entries > SLACK + 4 * self.fewest
     }
 
     /// Replaces the file by the fewest entries that say the same.
@@ -168,7 +172,7 @@ impl Store {
         // From here on the fresh file is the journal, whatever becomes of the sync.
         self.file = file;
         self.whole_bytes = bytes.len() as u64;
-        self.entries = entries.len();
+        (self.entries, self.fewest) = (entries.len(), entries.len());
         self.pending.clear();
         if let Some(folder) = self.path.parent() {
             File::open(folder)
@@ -267,6 +271,18 @@ mod tests {
             std::fs::read(folder.path().join("journal.corrupt0")).unwrap(),
             bytes
         );
+    }
+
+    #[test]
+    fn a_journal_of_many_entries_that_must_stay_is_not_written_anew_for_each_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut store, _) = Store::open(&folder.path().join("journal")).unwrap();
+        let all = vec![boot("a"); 5000];
+        store.append(&all).unwrap();
+        assert!(store.is_long());
+        store.compact(&all).unwrap();
+        store.append(&all).unwrap();
+        assert!(!store.is_long());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::record::ipv4;
 pub(crate) struct Disk {
     bytes: Vec<u8>,
     entries: usize,
+    fewest: usize,
     /// Who holds what, by the bytes alone.
     pub(crate) leases: BTreeMap<AttachmentKey, Ipv4Addr>,
     /// Intents without an end, by the bytes alone.
@@ -51,11 +52,12 @@ impl Disk {
     pub(crate) fn replace(&mut self, entries: &[Entry]) {
         *self = Self::default();
         self.append(entries);
+        self.fewest = self.entries;
     }
 
     /// Mirrors the bound of the product's store.
-    pub(crate) fn is_long(&self, live: usize) -> bool {
-        self.entries > 4096 + 4 * live
+    pub(crate) fn is_long(&self) -> bool {
+        self.entries > 4096 + 4 * self.fewest
     }
 
     fn note(&mut self, entry: Entry) {

@@ -58,8 +58,7 @@ impl Daemon<'_> {
             failpoint::reach(Step::Answered);
         }
         self.take_back(unheard.difference(&heard));
-        let live = self.ledger.leases().len() + self.ledger.enis().len();
-        if durable && self.store.is_long(live) {
+        if durable && self.store.is_long() {
             let entries = self.ledger.entries(&self.boot_id, clock::now());
             if let Err(error) = self.store.compact(&entries) {
                 tracing::error!(error = %chain(&error), "the journal cannot be compacted");
