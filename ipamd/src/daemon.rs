@@ -164,8 +164,8 @@ struct Daemon<'a> {
     terminating: bool,
     /// Whether the kernel is being told to forget connections.
     forgetting: bool,
-    /// When it may be told again.
-    forget_due: Option<Moment>,
+    /// When it was last told.
+    looked_at: Option<Moment>,
     /// Writes the peer's files.
     mirror: Option<Mirror>,
 }
@@ -202,7 +202,7 @@ impl<'a> Daemon<'a> {
             absence: Absence::default(),
             terminating: false,
             forgetting: false,
-            forget_due: None,
+            looked_at: None,
             mirror: None,
         }
     }
@@ -233,7 +233,7 @@ impl<'a> Daemon<'a> {
 
     fn until_deadline(&self) -> Duration {
         let kernel_due = self.kernel_due.filter(|_| self.kernel.is_free());
-        let due = [kernel_due, self.wake_at, self.forget_due, Some(self.slow_due)]
+        let due = [kernel_due, self.wake_at, self.forget_at(), Some(self.slow_due)]
             .into_iter()
             .flatten()
             .min();

@@ -76,7 +76,8 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// When it has something to do though nobody says anything.
     pub(crate) fn due(&self) -> Moment {
-        let others = [self.kernel_due, self.wake_at].into_iter().flatten();
+        let others = [self.kernel_due, self.wake_at, self.ledger.settles_at()];
+        let others = others.into_iter().flatten();
         others.fold(self.slow_due, Moment::min)
     }
 }
@@ -279,8 +280,7 @@ impl World {
             daemon.ledger.release(key, &self.policy, self.stamp());
         }
         self.write(daemon)?;
-        let live = daemon.ledger.leases().len() + daemon.ledger.enis().len();
-        if self.disk.is_long(live) {
+        if self.disk.is_long() {
             let entries = daemon.ledger.entries(&self.boot_id(), self.moment());
             self.disk.replace(&entries);
         }

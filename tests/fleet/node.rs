@@ -121,7 +121,11 @@ impl FleetNode {
         self.ledger.take_entries();
         let device = self.devices.values().filter(|at| **at > moment).min().copied();
         let deadline = self.ledger.next_deadline(moment);
-        plan.wake_at = [plan.wake_at, device, deadline].into_iter().flatten().min();
+        let settles = self.ledger.settles_at();
+        plan.wake_at = [plan.wake_at, device, deadline, settles]
+            .into_iter()
+            .flatten()
+            .min();
         if self.done.is_none() && self.is_served() {
             self.done = Some(now);
         }

@@ -389,6 +389,13 @@ impl Ledger {
         Some(lease)
     }
 
+    /// When the kernel is first to forget connections of addresses that rest.
+    #[must_use]
+    pub fn settles_at(&self) -> Option<Moment> {
+        let first = [self.cooldown.settles_at(), self.cooldown6.settles_at()];
+        first.into_iter().flatten().min()
+    }
+
     /// Takes the addresses whose connections the kernel is to forget now; [`Self::handle_forgotten`] says that it has.
     pub fn take_settled(&mut self, now: Moment) -> BTreeSet<IpAddr> {
         let four = self.cooldown.take_settled(now).into_iter().map(IpAddr::V4);

@@ -99,16 +99,17 @@ impl<A: Copy + Ord> Cooldown<A> {
         self.ends.len() - free
     }
 
-    /// When the next rest ends or the next connections are to be forgotten.
+    /// When the next rest ends.
     #[must_use]
     pub fn next_deadline(&self, now: Moment) -> Option<Moment> {
-        let end = self
-            .ends
-            .iter()
-            .map(|(until, _)| *until)
-            .find(|until| now < *until);
-        let settled = self.settles.iter().map(|(at, _)| *at).find(|at| now < *at);
-        [end, settled].into_iter().flatten().min()
+        let mut ends = self.ends.iter().map(|(until, _)| *until);
+        ends.find(|until| now < *until)
+    }
+
+    /// When the first connections are to be forgotten, or were.
+    #[must_use]
+    pub fn settles_at(&self) -> Option<Moment> {
+        self.settles.first().map(|(at, _)| *at)
     }
 
     /// Takes the addresses whose connections are to be forgotten now; [`Self::handle_forgotten`] follows.
@@ -166,12 +167,14 @@ mod tests {
         let mut cooldown = Cooldown::default();
         let address = Ipv4Addr::new(10, 0, 0, 9);
         cooldown.insert(address, stamp(100), Duration::from_secs(30));
+        assert_eq!(cooldown.settles_at(), Some(moment(101)));
         let settled = cooldown.take_settled(moment(101));
         settled
             .into_iter()
             .for_each(|address| cooldown.handle_forgotten(address));
         assert!(cooldown.rests(address, moment(129)));
         assert_eq!(cooldown.next_deadline(moment(129)), Some(moment(130)));
+        assert_eq!(cooldown.settles_at(), None);
         assert!(!cooldown.rests(address, moment(130)));
         assert_eq!(cooldown.poll_rested(moment(129)), None);
         assert_eq!(cooldown.poll_rested(moment(130)), Some((address, moment(100))));
