@@ -205,7 +205,8 @@ const PREFIX: usize = 16;
 
 const LARGE: &str = "large";
 
-/// m8a.48xlarge: 24 ENIs of 64 addresses. EC2 takes no time, so that only ours is seen.
+/// m8a.48xlarge: 24 ENIs of 64 addresses. EC2 takes no time, so that only ours is seen. Twelve thousand addresses are more
+/// than are asked for within the usual rest.
 fn scenario(pool: usize, large_pool: usize) -> String {
     let prefixes = large_pool / PREFIX;
     format!(
@@ -231,7 +232,7 @@ nodes:
       WARM_IP_TARGET: '0'
       WARM_PREFIX_TARGET: '{prefixes}'
       BERTH_MAX_PODS: '{large_pool}'
-      IP_COOLDOWN_PERIOD: '{COOLDOWN_SECONDS}'
+      IP_COOLDOWN_PERIOD: '30'
       ENABLE_SUBNET_DISCOVERY: 'false'
 env: {{WARM_IP_TARGET: '5', IP_COOLDOWN_PERIOD: '0', BERTH_EC2_START_SPREAD_SECONDS: '0', AWS_VPC_K8S_CNI_LOGLEVEL: warn}}
 "

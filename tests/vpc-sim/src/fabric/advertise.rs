@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use netlink::{Mac, Routing};
+use netlink::{Address, Mac, Routing};
 use nix::libc::{in6_addr, in6_pktinfo};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn6, recvmsg, sendmsg,
@@ -72,26 +72,24 @@ impl Advertiser {
         loop {
             tokio::select! {
                 _ = interval.tick() => {
-                    for index in self.links().await {
-                        self.tell(index).await;
+                    let links = self.routing.links().await;
+                    for link in links.unwrap_or_default() {
+                        self.tell(link.index).await;
                     }
                 }
-                index = self.solicitation() => {
-                    if self.links().await.contains(&index) {
-                        self.tell(index).await;
-                    }
-                }
+                index = self.solicitation() => self.tell(index).await,
             }
         }
     }
 
-    /// The links that have the router.
-    async fn links(&self) -> Vec<u32> {
-        let addresses = self.routing.addresses(None).await.unwrap_or_default();
-        let of_router = addresses
-            .into_iter()
-            .filter(|address| address.address.addr() == IpAddr::V6(ROUTER_IPV6));
-        of_router.map(|address| address.index).collect()
+    /// The MAC of the router, on a link that has it.
+    async fn router(&self, index: u32) -> Option<Mac> {
+        let addresses = self.routing.addresses(Some(index)).await.ok()?;
+        let is_router = |address: &Address| address.address.addr() == IpAddr::V6(ROUTER_IPV6);
+        if !addresses.iter().any(is_router) {
+            return None;
+        }
+        self.routing.link_by_index(index).await.ok()??.mac
     }
 
     /// The link that the next solicitation comes from.
@@ -111,16 +109,9 @@ impl Advertiser {
         }
     }
 
-    /// One advertisement on one link. A link that goes meanwhile hears nothing, and that is right.
+    /// One advertisement on one link, if it has the router. A link that goes meanwhile hears nothing, and that is right.
     async fn tell(&self, index: u32) {
-        let Ok(links) = self.routing.links().await else {
-            return;
-        };
-        let Some(mac) = links
-            .iter()
-            .find(|link| link.index == index)
-            .and_then(|link| link.mac)
-        else {
+        let Some(mac) = self.router(index).await else {
             return;
         };
         let message = advertisement(mac);
