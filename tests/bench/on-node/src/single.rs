@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use ipamd_core::address::Mac;
 use ipamd_core::net::TableId;
 use ipamd_core::net::pod::{GATEWAY, Leg, PodWiring};
@@ -89,11 +89,16 @@ fn ours(number: u32, namespace: &Namespace) -> Result<Duration> {
             .link_by_name(wiring.host_name.as_str())
             .await
             .context("look for the pod's device")?;
+        let index = link.context("the pod's device")?.index;
+        ensure!(
+            index == wiring.chosen_index(),
+            "the pod's index was taken, which pods hardly ever meet"
+        );
         let mark = LinkChange {
             group: Some(BENCH_GROUP),
             ..LinkChange::default()
         };
-        host.change_link(link.context("the pod's device")?.index, &mark)
+        host.change_link(index, &mark)
             .await
             .context("mark the pod's device")?;
         Ok(took)
@@ -101,7 +106,8 @@ fn ours(number: u32, namespace: &Namespace) -> Result<Duration> {
 }
 
 fn wiring(number: u32) -> Result<PodWiring> {
-    let [a, b, c, d] = number.to_be_bytes();
+    // The pair's indexes follow from all but the last bits of the host end's MAC.
+    let [a, b, c, d] = (number << 2).to_be_bytes();
     let base = u32::from(Ipv4Addr::new(192, 168, 128, 1));
     Ok(PodWiring {
         host_name: format!("eniwire{number}").parse().context("a device's name")?,
