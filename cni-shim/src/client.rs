@@ -4,13 +4,11 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
 use proto::v1::ipam_client::IpamClient;
-use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Response, Status};
 
-use crate::error::{CniError, chain};
+use crate::connection::Connection;
+use crate::error::CniError;
 
 /// Longer than the 60 s that an ADD may wait in the daemon's line, so that the daemon says why.
 pub(crate) const ADD_DEADLINE: Duration = Duration::from_secs(65);
@@ -25,8 +23,8 @@ pub(crate) const GC_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A connection to the daemon.
 pub(crate) struct Client {
-    pub(crate) ipam: IpamClient<Channel>,
-    channel: Channel,
+    pub(crate) ipam: IpamClient<Connection>,
+    connection: Connection,
     socket: PathBuf,
 }
 
@@ -35,39 +33,26 @@ pub(crate) fn is_peers(status: &Status) -> bool {
     status.code() == Code::Unimplemented
 }
 
-/// Connects to a unix socket, or says why not.
-pub(crate) async fn dial(socket: &Path) -> Result<Channel, String> {
-    let socket = socket.to_owned();
-    let connector = tower::service_fn(move |_: Uri| {
-        let socket = socket.clone();
-        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-    });
-    // The address is never looked at: the connector knows where to go.
-    let endpoint = Endpoint::from_static("http://ipamd");
-    endpoint
-        .connect_with_connector(connector)
-        .await
-        .map_err(|error| chain(Some(&error)))
-}
-
 impl Client {
     /// Connects, or says why not.
     pub(crate) async fn connect() -> Result<Self, CniError> {
         let socket = Path::new(proto::SOCKET);
-        let channel = dial(socket).await.map_err(|reason| CniError::Daemon {
-            socket: socket.to_owned(),
-            reason,
-        })?;
+        let connection = Connection::open(socket)
+            .await
+            .map_err(|reason| CniError::Daemon {
+                socket: socket.to_owned(),
+                reason,
+            })?;
         Ok(Self {
-            ipam: IpamClient::new(channel.clone()),
-            channel,
+            ipam: IpamClient::new(connection.clone()),
+            connection,
             socket: socket.to_owned(),
         })
     }
 
     /// The connection, for another service behind the same socket.
-    pub(crate) fn channel(&self) -> Channel {
-        self.channel.clone()
+    pub(crate) fn connection(&self) -> Connection {
+        self.connection.clone()
     }
 
     /// Waits for an answer, at most as long as the deadline.

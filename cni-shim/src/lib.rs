@@ -6,6 +6,7 @@
 mod add;
 mod check;
 mod client;
+mod connection;
 mod del;
 mod error;
 mod gc;
@@ -91,7 +92,8 @@ fn about() -> i32 {
 }
 
 fn answer(environment: &BTreeMap<String, String>) -> i32 {
-    let mut input = Vec::new();
+    // As much as a configuration with its previous result takes, so that it is read at once.
+    let mut input = Vec::with_capacity(8 << 10);
     let read = std::io::stdin().read_to_end(&mut input);
     let version = netconf::version_said(&input);
     let outcome = match read {

@@ -35,7 +35,7 @@ pub(crate) async fn add(
         client_version: String::new(),
         requires_multi_nic_attachment: false,
     };
-    let mut backend = CniBackendClient::new(client.channel());
+    let mut backend = CniBackendClient::new(client.connection());
     let answer = Client::within(ADD_DEADLINE, backend.add_network(asked)).await;
     let answer = answer.map_err(|status| client.failure(&status))?;
     if !answer.success {
@@ -112,7 +112,7 @@ pub(crate) async fn del(
             Reason::NotWired => String::new(),
         },
     };
-    let mut backend = CniBackendClient::new(client.channel());
+    let mut backend = CniBackendClient::new(client.connection());
     match Client::within(DEL_DEADLINE, backend.del_network(asked)).await {
         Ok(answer) if answer.success => Ok(Released {
             remains: remains(&answer, request, conf, key),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use ipamd_core::id::Pod;
 use proto::peer;
 use proto::peer::np_backend_client::NpBackendClient;
-use tonic::transport::Channel;
 
-use crate::client::{Client, dial};
+use crate::client::Client;
+use crate::connection::Connection;
 use crate::error::CniError;
 
 /// How long the agent may take to listen (the peer's plugin: 2 s): it restarts with the node's daemons.
@@ -51,12 +51,12 @@ pub(crate) async fn forget(pod: &Pod) -> Result<(), CniError> {
     Ok(())
 }
 
-async fn connect() -> Result<Channel, CniError> {
+async fn connect() -> Result<Connection, CniError> {
     let mut last = None;
     let tries = tokio::time::timeout(DIAL_DEADLINE, async {
         loop {
-            match dial(Path::new(proto::POLICY_AGENT)).await {
-                Ok(channel) => return channel,
+            match Connection::open(Path::new(proto::POLICY_AGENT)).await {
+                Ok(connection) => return connection,
                 Err(reason) => last = Some(reason),
             }
             tokio::time::sleep(DIAL_AGAIN).await;
