@@ -89,7 +89,8 @@ pub enum Error {
 ///
 /// # Errors
 /// When it cannot start. What happens later is logged and tried again.
-pub async fn run(config: &Config) -> Result<(), Error> {
+pub async fn run(config: Config) -> Result<(), Error> {
+    let config = &config;
     let (store, opened) = Store::open(&config.process.journal)?;
     let (messages, mut inbox) = mpsc::channel(QUEUE);
     let health = server::serve(config, messages.clone()).await?;

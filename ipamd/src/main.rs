@@ -89,7 +89,7 @@ fn daemon() -> ExitCode {
             return ExitCode::from(EX_CONFIG);
         }
     };
-    match run(&config, &warnings) {
+    match run(config, &warnings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "ended");
@@ -99,8 +99,8 @@ fn daemon() -> ExitCode {
     }
 }
 
-fn run(config: &Config, warnings: &[ipamd::config::Warning]) -> anyhow::Result<()> {
-    start_log(config)?;
+fn run(config: Config, warnings: &[ipamd::config::Warning]) -> anyhow::Result<()> {
+    start_log(&config)?;
     for warning in warnings {
         tracing::warn!(variable = warning.variable, "{}", warning.text);
     }
@@ -110,7 +110,10 @@ fn run(config: &Config, warnings: &[ipamd::config::Warning]) -> anyhow::Result<(
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(daemon::run(config)).context("run the daemon")
+    // On a worker: a question and its answer then stay on the thread that took the call.
+    let daemon = runtime.spawn(daemon::run(config));
+    let ended = runtime.block_on(daemon).context("the daemon broke off")?;
+    ended.context("run the daemon")
 }
 
 fn start_log(config: &Config) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use hostnet::failpoint::{self, Step};
 use ipamd_core::ledger::journal::{self, Entry, NotEncoded};
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::statfs::{TMPFS_MAGIC, fstatfs};
 
 /// What can go wrong with the journal.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,7 @@ pub(crate) struct Store {
     entries: usize,
     /// How many entries it took when it was last written anew.
     fewest: usize,
+    in_memory: bool,
     _lock: Flock<File>,
 }
 
@@ -107,6 +109,7 @@ impl Store {
             pending: Vec::new(),
             entries,
             fewest: 0,
+            in_memory: fstatfs(&*lock).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC),
             _lock: lock,
         };
         let opened = Opened {
@@ -114,6 +117,11 @@ impl Store {
             damaged,
         };
         Ok((store, opened))
+    }
+
+    /// Whether no write ever waits for a disk: the folder is a tmpfs, as `/var/run` is on most nodes.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.in_memory
     }
 
     /// Appends entries and waits until they are on disk.

@@ -9,6 +9,7 @@ use ipamd_core::net::pod::PodWiring;
 
 use super::message::{AddReply, DelReply, GcReply};
 use super::{Daemon, Refusal, chain, clock};
+use crate::store::Store;
 
 /// An answer that may be given once the journal is written.
 pub(super) enum Answer {
@@ -60,7 +61,7 @@ impl Daemon<'_> {
         self.take_back(unheard.difference(&heard));
         if durable && self.store.is_long() {
             let entries = self.ledger.entries(&self.boot_id, clock::now());
-            if let Err(error) = self.store.compact(&entries) {
+            if let Err(error) = patiently(&mut self.store, |store| store.compact(&entries)) {
                 tracing::error!(error = %chain(&error), "the journal cannot be compacted");
             }
         }
@@ -81,10 +82,19 @@ impl Daemon<'_> {
             let changes = entries.iter().filter_map(|entry| self.change_of(entry));
             changes.for_each(|change| mirror.note(change));
         }
-        let written = self.store.append(&entries);
+        let written = patiently(&mut self.store, |store| store.append(&entries));
         if let Err(error) = &written {
             tracing::error!(error = %chain(error), "the journal cannot be written");
         }
         written.is_ok()
+    }
+}
+
+/// Uses the journal without keeping this thread's other tasks waiting where a disk may take its time.
+fn patiently<T>(store: &mut Store, work: impl FnOnce(&mut Store) -> T) -> T {
+    if store.is_in_memory() {
+        work(store)
+    } else {
+        tokio::task::block_in_place(|| work(store))
     }
 }

@@ -11,10 +11,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use e2e::runner::Stage;
 use e2e::site::{Site, Wishes, until};
+use e2e::socket;
 use e2e::traces::{self, explained};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 use vpc_sim::pod::{self, Pod, PodName};
 
 const FOLDER: &str = "/run/aws-node/berth";
@@ -26,7 +29,12 @@ const SIZE: &str = "size=256k";
 const MORE: usize = 9;
 const WARM: &str = "12";
 
-async fn site_on_a_small_disk(stage: &Stage) -> Result<Site> {
+/// What the daemon takes for a disk: all that is not a tmpfs.
+const A_DISK: [&str; 4] = ["-t", "ramfs", "ramfs", FOLDER];
+const A_SMALL_TMPFS: [&str; 6] = ["-t", "tmpfs", "-o", SIZE, "tmpfs", FOLDER];
+
+/// A node whose journal is on this file system.
+async fn site_on(stage: &Stage, mount: &[&str]) -> Result<Site> {
     let wishes = Wishes {
         daemons: false,
         ..Wishes::default()
@@ -36,8 +44,7 @@ async fn site_on_a_small_disk(stage: &Stage) -> Result<Site> {
         .with("WARM_IP_TARGET", WARM);
     let site = Site::new(stage, &wishes).await?;
     let node = site.machine("n1")?.node();
-    let mount = ["-t", "tmpfs", "-o", SIZE, "tmpfs", FOLDER];
-    for (program, arguments) in [("mkdir", ["-p", FOLDER].as_slice()), ("mount", &mount)] {
+    for (program, arguments) in [("mkdir", ["-p", FOLDER].as_slice()), ("mount", mount)] {
         let output = node.run(program, arguments).await?;
         ensure!(output.status.success(), "{output:?}");
     }
@@ -87,13 +94,16 @@ async fn add_until_refused(site: &Site, pods: &mut Vec<Pod>) -> Result<(PodName,
 /// How long the slow disk takes for each sync of the journal.
 const SYNC: Duration = Duration::from_millis(400);
 
+/// Longer than any answer takes on a busy machine.
+const LONG_SYNC: Duration = Duration::from_secs(3);
+
 /// A node's daemon whose disk is slow for as long as this lives: strace holds back each of its syncs.
 struct SlowDisk(Child);
 
 impl SlowDisk {
-    async fn below(site: &Site, node: &str) -> Result<Self> {
+    async fn below(site: &Site, node: &str, sync: Duration) -> Result<Self> {
         let daemon = site.daemon(node).await?.to_string();
-        let inject = format!("inject=fdatasync:delay_enter={}", SYNC.as_micros());
+        let inject = format!("inject=fdatasync:delay_enter={}", sync.as_micros());
         let mut strace = Command::new("strace")
             .args([
                 "-f",
@@ -122,11 +132,24 @@ impl SlowDisk {
     }
 }
 
+/// Whether a thread of the process is in `fdatasync` (Linux, Documentation/filesystems/proc.rst, `/proc/<pid>/syscall`).
+fn is_syncing(process: &str) -> Result<bool> {
+    let number = nix::libc::SYS_fdatasync.to_string();
+    for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        // A thread may end meanwhile.
+        let call = std::fs::read_to_string(task?.path().join("syscall")).unwrap_or_default();
+        if call.split_whitespace().next() == Some(&number) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 e2e::tests! {
     async fn a_slow_disk_makes_pods_wait_and_nothing_else(stage) {
-        let site = Site::new(&stage, &Wishes::default().with("WARM_IP_TARGET", WARM)).await?;
+        let site = site_on(&stage, &A_DISK).await?;
         let first = site.add("n1", &PodName::new("first")).await?;
-        let disk = SlowDisk::below(&site, "n1").await?;
+        let disk = SlowDisk::below(&site, "n1", SYNC).await?;
         let node = site.machine("n1")?.node();
         let names = ["a", "b", "c", "d"].map(PodName::new);
         let adds = futures::future::try_join_all(names.iter().map(|name| site.add("n1", name)));
@@ -161,8 +184,30 @@ e2e::tests! {
         traces::none(&site, "n1").await
     }
 
+    async fn a_slow_disk_keeps_no_probe_waiting(stage) {
+        let site = site_on(&stage, &A_DISK).await?;
+        let daemon = site.daemon("n1").await?.to_string();
+        let disk = SlowDisk::below(&site, "n1", LONG_SYNC).await?;
+        let name = PodName::new("slow");
+        let probed = async {
+            until("the journal is synced", || async {
+                ensure!(is_syncing(&daemon)?);
+                Ok(())
+            }).await?;
+            let mut health = HealthClient::new(socket::dial(&site, "n1").await?);
+            let service = String::new();
+            health.check(HealthCheckRequest { service }).await?;
+            ensure!(is_syncing(&daemon)?, "the probe was answered only after the sync");
+            Ok(())
+        };
+        let (added, probed) = tokio::join!(site.add("n1", &name), probed);
+        probed?;
+        disk.end().await?;
+        site.del("n1", added?).await
+    }
+
     async fn a_full_disk_is_named_and_nothing_is_lost(stage) {
-        let site = site_on_a_small_disk(&stage).await?;
+        let site = site_on(&stage, &A_SMALL_TMPFS).await?;
         let node = site.machine("n1")?.node();
         let mut pods = site.add_all("n1", &["a", "b", "c"]).await?;
         let ballast = fill(&site)?;
