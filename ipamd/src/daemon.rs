@@ -227,6 +227,8 @@ impl<'a> Daemon<'a> {
         self.make_kernel(now);
         self.serve();
         self.record();
+        // Whoever was answered hears it before the plan is worked out.
+        tokio::task::yield_now().await;
         self.plan(now);
         self.tell_health().await;
         !self.terminating
