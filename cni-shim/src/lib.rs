@@ -21,6 +21,7 @@ mod tombstone;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::pin::Pin;
 use std::time::Duration;
 
 use error::CniError;
@@ -28,6 +29,7 @@ use hostnet::failpoint::{self, Step};
 use netconf::{NetConf, Version};
 use nix::time::{ClockId, clock_gettime};
 use request::{Request, Verb};
+use serde_json::Value;
 
 /// Does what the environment says, with what is on standard input; gives the exit code.
 #[must_use]
@@ -115,7 +117,10 @@ fn answer(environment: &BTreeMap<String, String>) -> i32 {
     }
 }
 
-fn run(environment: &BTreeMap<String, String>, input: &[u8]) -> Result<Option<serde_json::Value>, CniError> {
+/// A verb at work. Each for itself: one future of all would take the stack, page by page, that the largest needs.
+type Work<'a> = Pin<Box<dyn Future<Output = Result<Option<Value>, CniError>> + 'a>>;
+
+fn run(environment: &BTreeMap<String, String>, input: &[u8]) -> Result<Option<Value>, CniError> {
     let began = boot_clock();
     let verb = Verb::parse(environment)?;
     if verb == Verb::Version {
@@ -125,16 +130,15 @@ fn run(environment: &BTreeMap<String, String>, input: &[u8]) -> Result<Option<se
     let conf = NetConf::parse(input)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| CniError::Runtime { source })?;
-    runtime.block_on(async {
-        match verb {
-            Verb::Add => add::add(&request, &conf).await.map(Some),
-            Verb::Del => del::del(&request, &conf).await.map(|()| None),
-            Verb::Check => check::check(&request, &conf).await.map(|()| None),
-            Verb::Gc => gc::gc(&conf, began).await.map(|()| None),
-            Verb::Status => status::status(&conf).await.map(|()| None),
-            Verb::Version => Ok(Some(reply::versions(Some(conf.version.text())))),
-        }
-    })
+    let work: Work<'_> = match verb {
+        Verb::Add => Box::pin(async { add::add(&request, &conf).await.map(Some) }),
+        Verb::Del => Box::pin(async { del::del(&request, &conf).await.map(|()| None) }),
+        Verb::Check => Box::pin(async { check::check(&request, &conf).await.map(|()| None) }),
+        Verb::Gc => Box::pin(async { gc::gc(&conf, began).await.map(|()| None) }),
+        Verb::Status => Box::pin(async { status::status(&conf).await.map(|()| None) }),
+        Verb::Version => return Ok(Some(reply::versions(Some(conf.version.text())))),
+    };
+    runtime.block_on(work)
 }
 
 /// The time since the node booted (`CLOCK_BOOTTIME`), which the daemon counts in, too.
