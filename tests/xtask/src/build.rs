@@ -41,16 +41,33 @@ pub(crate) fn target_folder(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
 }
 
-/// The bench's part on a node and its empty program, linked as the plugin is; inside a world only their paths.
-pub(crate) fn for_bench(root: &Path) -> Result<(PathBuf, PathBuf)> {
+/// What the bench runs beside the daemon.
+pub(crate) struct ForBench {
+    /// Its part on a node.
+    pub(crate) on_node: PathBuf,
+    /// A program that does nothing, linked as the plugin is.
+    pub(crate) empty: PathBuf,
+    /// The plugin.
+    pub(crate) shim: PathBuf,
+}
+
+/// Builds the bench's part on a node and its empty program, and installs that and the plugin; inside a world gives only
+/// their paths.
+pub(crate) fn for_bench(root: &Path, shim: &Path) -> Result<ForBench> {
     let target_folder = target_folder(root);
-    let on_node = target_folder.join(target()).join("release/on-node");
-    let empty = target_folder.join("bench/empty");
+    let bench = target_folder.join("bench");
+    let programs = ForBench {
+        on_node: target_folder.join(target()).join("release/on-node"),
+        empty: bench.join("empty"),
+        shim: bench.join("cni-shim"),
+    };
     if holder::is_inside() {
-        return Ok((on_node, empty));
+        return Ok(programs);
     }
     build_one(root, "on-node", true, Profile::Release)?;
-    std::fs::create_dir_all(target_folder.join("bench")).context("make the bench's folder")?;
+    let linked = bench.join("linked");
+    std::fs::create_dir_all(&linked).context("make the bench's folder")?;
+    let empty = linked.join("empty");
     // Without cargo: a binary of a package would be linked only after all that the package uses.
     let mut rustc = Command::new("rustc");
     rustc
@@ -62,7 +79,18 @@ pub(crate) fn for_bench(root: &Path) -> Result<(PathBuf, PathBuf)> {
     rustc.arg("-o").arg(&empty).arg("tests/bench/empty/empty.rs");
     let status = rustc.status().context("run rustc for the empty program")?;
     ensure!(status.success(), "the empty program does not build");
-    Ok((on_node, empty))
+    install(&empty, &programs.empty)?;
+    install(shim, &programs.shim)?;
+    Ok(programs)
+}
+
+/// Copies a program as an installer does, in one piece: in the page cache a linker's file lies in single pages, and an
+/// exec of it costs a sixth more.
+fn install(from: &Path, to: &Path) -> Result<()> {
+    // Under another name first: somebody may be running the old one.
+    let fresh = to.with_extension("new");
+    std::fs::copy(from, &fresh).with_context(|| format!("copy {}", from.display()))?;
+    std::fs::rename(&fresh, to).with_context(|| format!("rename to {}", to.display()))
 }
 
 /// Builds them as part of the workspace and copies them away, because the next ordinary build replaces them.
@@ -82,11 +110,7 @@ fn with_failpoints(root: &Path, binaries: &Binaries) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     let built = folder.with_file_name("debug");
     for path in [&binaries.shim, &binaries.ipamd, &binaries.max_pods] {
-        let from = built.join(path.file_name().unwrap_or_default());
-        // Under another name first: a test may be running the old one.
-        let fresh = path.with_extension("new");
-        std::fs::copy(&from, &fresh).with_context(|| format!("copy {}", from.display()))?;
-        std::fs::rename(&fresh, path).with_context(|| format!("rename to {}", path.display()))?;
+        install(&built.join(path.file_name().unwrap_or_default()), path)?;
     }
     Ok(())
 }

@@ -129,8 +129,9 @@ fn run() -> Result<ExitCode> {
 }
 
 fn bench_all(root: &Path, quick: bool, keep: bool) -> Result<ExitCode> {
-    let binaries = binaries(root, Profile::Release)?;
-    let (on_node, empty) = build::for_bench(root)?;
+    let mut binaries = binaries(root, Profile::Release)?;
+    let build::ForBench { on_node, empty, shim } = build::for_bench(root, &binaries.shim)?;
+    binaries.shim = shim;
     let world = holder::enter_world()?;
     let programs = bench::Programs {
         binaries,
