@@ -9,12 +9,19 @@ use anyhow::Context;
 use ipamd::config::{Config, LogTarget};
 use ipamd::daemon;
 use ipamd::explain::Form;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Exit codes of sysexits.h: wrong usage and a wrong configuration are told apart from everything else.
 const EX_USAGE: u8 = 64;
 const EX_CONFIG: u8 = 78;
 const FAILED: u8 = 1;
+
+/// Crates whose events the operator's level is for; others are heard when they warn.
+const OURS: [&str; 3] = ["ipamd", "ec2", "hostnet"];
 
 /// Two are enough: the work is one owner's, and the rest is waiting.
 const WORKERS: usize = 2;
@@ -117,25 +124,21 @@ fn run(config: Config, warnings: &[ipamd::config::Warning]) -> anyhow::Result<()
 }
 
 fn start_log(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::new(format!(
-        "warn,ipamd={0},ec2={0},hostnet={0}",
-        config.process.log_level
-    ));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal());
+    let ours = OURS.map(|target| (target, config.process.log_level));
+    let filter = Targets::new().with_default(LevelFilter::WARN).with_targets(ours);
+    let log = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_ansi(std::io::stderr().is_terminal());
     match &config.process.log {
-        LogTarget::Stderr => log.with_writer(std::io::stderr).init(),
-        LogTarget::Stdout => log.with_writer(std::io::stdout).init(),
+        LogTarget::Stderr => log.with(lines.with_writer(std::io::stderr)).init(),
+        LogTarget::Stdout => log.with(lines).init(),
         LogTarget::File(path) => {
             if let Some(folder) = path.parent() {
                 std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
             }
             let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
             let file = file.with_context(|| format!("open the log {}", path.display()))?;
-            log.with_ansi(false)
-                .with_writer(std::sync::Mutex::new(file))
-                .init();
+            let lines = lines.with_ansi(false).with_writer(std::sync::Mutex::new(file));
+            log.with(lines).init();
         }
     }
     Ok(())

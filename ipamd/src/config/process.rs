@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing::level_filters::LevelFilter;
+
 use super::default_journal;
 use super::value::Values;
 
@@ -17,8 +19,8 @@ pub struct Process {
     pub checkpoint: PathBuf,
     /// How long one call to EC2 may take (`HTTP_TIMEOUT`).
     pub http_timeout: Duration,
-    /// `AWS_VPC_K8S_CNI_LOGLEVEL`, in tracing's words.
-    pub log_level: &'static str,
+    /// `AWS_VPC_K8S_CNI_LOGLEVEL`.
+    pub log_level: LevelFilter,
     /// `AWS_VPC_K8S_CNI_LOG_FILE`.
     pub log: LogTarget,
     /// What the network policy agent enforces (`NETWORK_POLICY_ENFORCING_MODE`): none, standard or strict; empty where
@@ -99,7 +101,7 @@ fn checkpoint(values: &mut Values<'_>) -> PathBuf {
     path.unwrap_or_else(|| PathBuf::from("/var/run/aws-node/ipam.json"))
 }
 
-fn log_level(values: &mut Values<'_>) -> &'static str {
+fn log_level(values: &mut Values<'_>) -> LevelFilter {
     const VARIABLE: &str = "AWS_VPC_K8S_CNI_LOGLEVEL";
     match values
         .raw(VARIABLE)
@@ -107,16 +109,16 @@ fn log_level(values: &mut Values<'_>) -> &'static str {
         .to_ascii_lowercase()
         .as_str()
     {
-        "" | "debug" => "debug",
-        "info" => "info",
-        "warn" => "warn",
-        "error" | "fatal" => "error",
+        "" | "debug" => LevelFilter::DEBUG,
+        "info" => LevelFilter::INFO,
+        "warn" => LevelFilter::WARN,
+        "error" | "fatal" => LevelFilter::ERROR,
         _ => {
             values.warn(
                 VARIABLE,
                 "is not debug, info, warn, error or fatal; debug is used, as the peer does",
             );
-            "debug"
+            LevelFilter::DEBUG
         }
     }
 }
