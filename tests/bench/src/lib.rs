@@ -121,6 +121,7 @@ async fn measure(world: &World, programs: &Programs, effort: Effort) -> Result<R
     rows.extend(daemon::firewall(&mut site, effort).await?);
     rows.extend(pods::counts(&mut site, &mut skipped).await?);
     rows.extend(daemon::idle(&mut site, effort).await?);
+    rows.extend(daemon::large(&mut site, programs, effort).await?);
     rows.extend(pods::with(&mut site, 0, effort).await?);
     site.place_probes().await?;
     let [one, some, many, full] = effort.levels;
@@ -130,7 +131,6 @@ async fn measure(world: &World, programs: &Programs, effort: Effort) -> Result<R
         site.fill(level).await?;
         packets.extend(forward::with(&mut site, level, effort).await?);
         if level == many {
-            rows.extend(daemon::large(&mut site, programs, effort).await?);
             rows.extend(daemon::restart(&mut site, programs, effort).await?);
         }
         if [many, full].contains(&level) {
