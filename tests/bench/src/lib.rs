@@ -109,12 +109,6 @@ async fn measure(world: &World, programs: &Programs, effort: Effort) -> Result<R
     let mut site = Site::start(world, programs, effort).await?;
     let mut rows: Vec<Row> = Vec::new();
     let mut skipped = Vec::new();
-    if std::env::var("ONLY").is_ok() {
-        for _ in 0..1 {
-            rows.extend(daemon::large(&mut site, programs, effort).await?);
-        }
-        return Ok(Report::new(effort.quick, rows, skipped));
-    }
     say("the programs alone");
     rows.extend(daemon::sizes(programs)?);
     rows.extend(pods::exec(&mut site, effort).await?);
