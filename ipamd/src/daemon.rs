@@ -163,10 +163,6 @@ struct Daemon<'a> {
     /// What STATUS and a restarted daemon know of each other.
     absence: Absence,
     terminating: bool,
-    /// Whether the kernel is being told to forget connections.
-    forgetting: bool,
-    /// When it was last told.
-    looked_at: Option<Moment>,
     /// Writes the peer's files.
     mirror: Option<Mirror>,
 }
@@ -202,8 +198,6 @@ impl<'a> Daemon<'a> {
             has_served: false,
             absence: Absence::default(),
             terminating: false,
-            forgetting: false,
-            looked_at: None,
             mirror: None,
         }
     }
@@ -236,7 +230,8 @@ impl<'a> Daemon<'a> {
 
     fn until_deadline(&self) -> Duration {
         let kernel_due = self.kernel_due.filter(|_| self.kernel.is_free());
-        let due = [kernel_due, self.wake_at, self.forget_at(), Some(self.slow_due)]
+        let forget_at = self.ledger.forget_at(&self.config.policy);
+        let due = [kernel_due, self.wake_at, forget_at, Some(self.slow_due)]
             .into_iter()
             .flatten()
             .min();
@@ -266,7 +261,7 @@ impl<'a> Daemon<'a> {
                 self.ledger.handle_hint(&listed, at);
             }
             Message::Outcome { action, outcome } => self.handle_outcome(&action, outcome),
-            Message::Forgotten(addresses) => self.handle_forgotten(&addresses),
+            Message::Forgotten(addresses) => self.ledger.handle_forgotten(&addresses),
             Message::KernelChanged(notice) => self.handle_kernel_change(&notice),
             Message::KernelSeen { reply } => drop(reply.send(self.wish())),
             Message::KernelMade(pass) => self.handle_kernel_made(pass),

@@ -16,6 +16,7 @@ use ipamd_core::ledger::waiting::Ticket;
 use ipamd_core::ledger::{Added, Lease, Ledger, NotAdded};
 use ipamd_core::moment::Moment;
 use ipamd_core::plan::{Plan, Situation, plan};
+use ipamd_core::policy::Policy;
 use ipamd_core::snapshot::Node;
 
 use crate::pods::{Ask, request};
@@ -75,8 +76,8 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     /// When it has something to do though nobody says anything.
-    pub(crate) fn due(&self) -> Moment {
-        let others = [self.kernel_due, self.wake_at, self.ledger.settles_at()];
+    pub(crate) fn due(&self, policy: &Policy) -> Moment {
+        let others = [self.kernel_due, self.wake_at, self.ledger.forget_at(policy)];
         let others = others.into_iter().flatten();
         others.fold(self.slow_due, Moment::min)
     }
@@ -119,8 +120,10 @@ impl World {
         }
         let now = self.moment();
         // This kernel forgets connections at once.
-        let settled = daemon.ledger.take_settled(now);
-        daemon.ledger.handle_forgotten(&settled);
+        if daemon.ledger.forget_at(&self.policy).is_some_and(|at| at <= now) {
+            let settled = daemon.ledger.take_settled(now);
+            daemon.ledger.handle_forgotten(&settled);
+        }
         daemon.ledger.handle_time(now);
         self.drop_those_who_left(daemon);
         if now >= daemon.slow_due {

@@ -258,7 +258,7 @@ impl World {
         loop {
             let event = self.queue.keys().next().map(|(at, _)| *at);
             let due = self.daemon.as_ref().map(|daemon| {
-                let at = self.booted + daemon.due().0;
+                let at = self.booted + daemon.due(&self.policy).0;
                 if daemon.inbox.is_empty() { at } else { self.now }
             });
             let next = [event, due, self.model_due].into_iter().flatten().min();
@@ -288,7 +288,7 @@ impl World {
             self.happen(event)?;
         }
         if let Some(mut daemon) = self.daemon.take() {
-            let due = daemon.due() <= self.moment() || !daemon.inbox.is_empty();
+            let due = daemon.due(&self.policy) <= self.moment() || !daemon.inbox.is_empty();
             let turned = if due { self.turn(&mut daemon) } else { Ok(()) };
             self.survive(turned, daemon)?;
         }

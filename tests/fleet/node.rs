@@ -105,8 +105,10 @@ impl FleetNode {
     pub(crate) fn turn(&mut self, now: Duration) -> Plan {
         let moment = Moment(now);
         self.ledger.handle_time(moment);
-        let settled = self.ledger.take_settled(moment);
-        self.ledger.handle_forgotten(&settled);
+        if self.ledger.forget_at(&self.policy).is_some_and(|at| at <= moment) {
+            let settled = self.ledger.take_settled(moment);
+            self.ledger.handle_forgotten(&settled);
+        }
         if let Some(mut wanted) = self.ledger.wanted(&self.policy) {
             let shown = |id: &EniId| self.devices.get(id).is_none_or(|at| *at <= moment);
             wanted.enis.retain(|eni| shown(&eni.id));
@@ -121,8 +123,8 @@ impl FleetNode {
         self.ledger.take_entries();
         let device = self.devices.values().filter(|at| **at > moment).min().copied();
         let deadline = self.ledger.next_deadline(moment);
-        let settles = self.ledger.settles_at();
-        plan.wake_at = [plan.wake_at, device, deadline, settles]
+        let forget_at = self.ledger.forget_at(&self.policy);
+        plan.wake_at = [plan.wake_at, device, deadline, forget_at]
             .into_iter()
             .flatten()
             .min();

@@ -26,6 +26,7 @@ use crate::retry::Backoff;
 use crate::snapshot::{Node, Owner};
 
 pub mod cooldown;
+mod forget;
 pub mod hint;
 mod ipv6;
 pub mod journal;
@@ -76,6 +77,11 @@ pub struct Ledger {
     /// Blocks that an ENI of the node's type holds.
     #[serde(skip)]
     slots_per_eni: Option<u32>,
+    /// Whether the kernel is being told to forget connections, and when it last was.
+    #[serde(skip)]
+    forgetting: bool,
+    #[serde(skip)]
+    looked_at: Option<Moment>,
     last_mark: Option<EniMark>,
     last_intent: u64,
     surplus_since: Option<Moment>,
@@ -387,30 +393,6 @@ impl Ledger {
             self.bury(eni);
         }
         Some(lease)
-    }
-
-    /// When the kernel is first to forget connections of addresses that rest.
-    #[must_use]
-    pub fn settles_at(&self) -> Option<Moment> {
-        let first = [self.cooldown.settles_at(), self.cooldown6.settles_at()];
-        first.into_iter().flatten().min()
-    }
-
-    /// Takes the addresses whose connections the kernel is to forget now; [`Self::handle_forgotten`] says that it has.
-    pub fn take_settled(&mut self, now: Moment) -> BTreeSet<IpAddr> {
-        let four = self.cooldown.take_settled(now).into_iter().map(IpAddr::V4);
-        let six = self.cooldown6.take_settled(now).into_iter().map(IpAddr::V6);
-        four.chain(six).collect()
-    }
-
-    /// Notes that the connections of these addresses are forgotten.
-    pub fn handle_forgotten(&mut self, addresses: &BTreeSet<IpAddr>) {
-        for address in addresses {
-            match address {
-                IpAddr::V4(address) => self.cooldown.handle_forgotten(*address),
-                IpAddr::V6(address) => self.cooldown6.handle_forgotten(*address),
-            }
-        }
     }
 
     /// What must be on disk before anybody is told of the changes since the last call (7).
